@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+
+package phys
+
+import "math/bits"
+
+// Hashing is our own because it has to be the same on every machine and for ever: digests are printed and compared.
+const (
+	hashSeed = 0x9e3779b97f4a7c15
+	hashMul  = 0xd6e8feb86659fd93
+)
+
+// mix returns h with v folded in. Order matters.
+func mix(h, v uint64) uint64 {
+	hi, lo := bits.Mul64(h^v^hashMul, hashSeed^bits.RotateLeft64(v, 32))
+	return hi ^ lo ^ bits.RotateLeft64(h, 23)
+}
+
+// Digest returns a hash of the map's contents. Equal contents have the equal digest, however they came about.
+func (m *Map) Digest() uint64 {
+	h := uint64(hashSeed)
+	for it := m.Iter(0, MaxPage); it.Next(); {
+		h = mix(mix(mix(h, it.Run.Lo), it.Run.Hi<<1|it.Run.Stride), it.Run.V)
+	}
+	return mix(h, m.pages)
+}
+
+// Equal reports whether m and n set the same pages to the same values.
+func (m *Map) Equal(n *Map) bool {
+	if m.pages != n.pages {
+		return false
+	}
+	a, b := m.Iter(0, MaxPage), n.Iter(0, MaxPage)
+	for a.Next() {
+		if !b.Next() || a.Run != b.Run {
+			return false
+		}
+	}
+	return true
+}
+
+// Digest returns a hash of all that the future of m depends on: frames with generations, counts and bytes, swap slots, and where allocation
+// goes on. It walks all runs of frames and slots.
+func (m *Memory) Digest() uint64 {
+	h := uint64(hashSeed)
+	for k := range m.nodes {
+		h = mix(mix(h, m.nodes[k].next), m.nodes[k].end)
+	}
+	h = mix(mix(h, m.swapFree.next), m.swapFree.end)
+	for _, of := range [2]*Map{&m.frames, &m.slots} {
+		// Equal words are equal pages, so the runs are cut alike whatever the tokens are.
+		for it := of.Iter(0, MaxPage); it.Next(); {
+			w := word(it.Run.V)
+			h = mix(mix(h, it.Run.Lo), it.Run.Hi)
+			h = mix(mix(h, uint64(w.gen())<<32|uint64(w.count())), m.contents.hash(w.content()))
+		}
+		h = mix(h, of.Len())
+	}
+	return h
+}
