@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+
+package mm
+
+// Digest hashes what decides what the address space does next: VMAs, page
+// tables, and the notifiers' seqs relative to the mm's own. Seqs and generations
+// themselves only count up and are left out.
+func (mm *MM) Digest() uint64 {
+	h := fold(uint64(mm.id), mm.pt.Digest())
+	h = fold(h, mm.tables.Digest())
+	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
+	h = fold(h, mm.brk)
+	mm.vmas.Ascend(func(v *VMA) bool {
+		h = fold(h, v.Start)
+		h = fold(h, v.End)
+		h = fold(h, uint64(v.Flags))
+		return true
+	})
+	if s := mm.subs; s != nil {
+		h = fold(h, uint64(s.active)<<1|s.seq&1)
+		h = fold(h, uint64(len(s.deferred)))
+		s.tree.visit(0, EndOfSpace, func(n *IntervalNotifier) bool {
+			h = fold(h, n.Start)
+			if n.seq == s.seq {
+				h = fold(h, 1)
+			}
+			return true
+		})
+	}
+	return h
+}
+
+func fold(h, v uint64) uint64 {
+	h = (h ^ v) * 0x9e3779b97f4a7c15
+	return h ^ h>>32
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+
+package mm
+
+import (
+	"github.com/kfdsim/kfdsim/model/errno"
+	"github.com/kfdsim/kfdsim/sim"
+)
+
+// Msync checks its arguments as Linux does. Files are not written back, so
+// nothing else happens (model/FIDELITY.md M-MSYNC).
+//
+// Errors: EINVAL, ENOMEM for holes, EBUSY for MsInvalidate of locked memory.
+//
+// Kernel: msync, mm/msync.c.
+func (mm *MM) Msync(t *sim.Task, addr, length uint64, flags uint32) errno.Errno {
+	if flags&^(MsAsync|MsInvalidate|MsSync) != 0 || pageOffset(addr) != 0 || flags&MsAsync != 0 && flags&MsSync != 0 {
+		return errno.EINVAL
+	}
+	length = pageAlign(length)
+	if addr+length < addr {
+		return errno.ENOMEM
+	}
+	if length == 0 {
+		return 0
+	}
+	mm.mmapLock.RLock(t)
+	err := mm.msyncVMAs(t, addr>>PageShift, (addr+length)>>PageShift, flags)
+	mm.mmapLock.RUnlock(t)
+	return err
+}
+
+// msyncVMAs is Msync for pages [lo,hi).
+//
+// Preconditions: mmapLock held for reading; it is dropped where a file would be
+// written back.
+func (mm *MM) msyncVMAs(t *sim.Task, lo, hi uint64, flags uint32) errno.Errno {
+	var holes errno.Errno
+	for v := mm.FindVMA(lo); ; v = mm.FindVMA(lo) {
+		if v == nil {
+			return errno.ENOMEM
+		}
+		if lo < v.Start {
+			if flags == MsAsync || v.Start >= hi {
+				return errno.ENOMEM
+			}
+			holes = errno.ENOMEM
+		}
+		if flags&MsInvalidate != 0 && v.Flags&VMLocked != 0 {
+			return errno.EBUSY
+		}
+		lo = v.End
+		writeBack := flags&MsSync != 0 && v.File != nil && v.Flags&VMShared != 0
+		if writeBack {
+			mm.mmapLock.RUnlock(t)
+			mm.mmapLock.RLock(t)
+		}
+		if lo >= hi {
+			return holes
+		}
+	}
+}
