@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+
+package batch
+
+import (
+	"github.com/kfdsim/kfdsim/model/kfd"
+	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/sim"
+)
+
+// rangeOps is a range as its notifier sees it.
+type rangeOps kfd.UserRange
+
+// Invalidate is the invalidate callback: this range is invalid and no other, the
+// queues stop.
+//
+// Kernel: amdgpu_hmm_invalidate_hsa, amdgpu_hmm.c.
+func (o *rangeOps) Invalidate(t *sim.Task, n *mm.IntervalNotifier, w *mm.NotifierRange, curSeq uint64) bool {
+	r := (*kfd.UserRange)(o)
+	return kfd.InvalidateHSA(t, r.Mem, n, w, curSeq, func() { r.Invalid++ })
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+
+package mirror
+
+import (
+	"github.com/kfdsim/kfdsim/model/errno"
+	"github.com/kfdsim/kfdsim/model/kfd"
+	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/sim"
+)
+
+// Access fetches every invalid range that the GPU range [va,va+n) (bytes)
+// touches, until all are valid at one moment, and runs f in that moment.
+//
+// Errors: EFAULT where memory is gone or read-only.
+func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, _ bool, f func(t *sim.Task)) errno.Errno {
+	info := p.Info
+	lo, hi := va>>mm.PageShift, (va+n+mm.PageSize-1)>>mm.PageShift
+	info.Lock(t)
+	pd := p.Device(uint32(gpuID))
+	for {
+		ranges := touched(info, pd, lo, hi)
+		err := fetch(t, ranges)
+		if err == errno.EFAULT || err == errno.EPERM {
+			info.Unlock(t)
+			return errno.EFAULT
+		}
+		info.LockNotifier(t)
+		if publish(t, pd, ranges) {
+			break
+		}
+		info.UnlockNotifier(t)
+	}
+	f(t)
+	info.UnlockNotifier(t)
+	info.Unlock(t)
+	return 0
+}
+
+// touched returns the ranges that are mapped on the GPU in the GPU pages [lo,hi).
+func touched(info *kfd.ProcessInfo, pd *kfd.ProcessDevice, lo, hi uint64) []*kfd.UserRange {
+	var out []*kfd.UserRange
+	for _, m := range info.Valid() {
+		if m.VA >= hi || m.VA+m.Size <= lo || !m.MappedOn(pd) {
+			continue
+		}
+		for i := range m.Ranges {
+			r := &m.Ranges[i]
+			if m.VA+r.Prefix < hi && lo < m.VA+r.Prefix+r.Len() {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// fetch fetches the ranges that are invalid. EAGAIN means that the caller tries
+// again.
+func fetch(t *sim.Task, ranges []*kfd.UserRange) errno.Errno {
+	for _, r := range ranges {
+		info := r.Mem.P.Info
+		info.LockNotifier(t)
+		need := r.Invalid != 0
+		info.UnlockNotifier(t)
+		if !need {
+			continue
+		}
+		r.DropFetch(t)
+		if err := r.GetUserPages(t); err != 0 {
+			return err
+		}
+	}
+	return 0
+}
+
+// publish maps what was fetched if every range is valid now; false means that
+// one was invalidated meanwhile.
+//
+// Preconditions: ProcessInfo.lock and notifierLock are held.
+func publish(t *sim.Task, pd *kfd.ProcessDevice, ranges []*kfd.UserRange) bool {
+	ok := true
+	for _, r := range ranges {
+		switch {
+		case r.HMM == nil && r.Invalid != 0:
+			ok = false
+		case r.HMM == nil:
+			if !pd.VM.PTEAt(r.Mem.VA + r.Prefix).Valid() {
+				r.Mem.MapRangeLocked(t, pd, r) // valid, and new to this GPU
+			}
+		case r.Notifier.ReadRetry(t, r.HMM.NotifierSeq):
+			r.DropFetch(t)
+			ok = false
+		default:
+			r.SetUserPages()
+			r.DropFetch(t)
+			r.Invalid = 0
+			r.Mem.MapRangeLocked(t, pd, r)
+		}
+	}
+	return ok
+}
