@@ -103,9 +103,9 @@ type Design interface {
 // Accessor is a Design that answers GPU accesses itself instead of queues and a
 // restore worker (mirror).
 type Accessor interface {
-	// Access makes the pages of the GPU range [va,va+n) valid and calls f while
-	// they are; it returns EFAULT where the GPU would fault.
-	Access(t *sim.Task, p *Process, gpuID int, va, n uint64, write bool, f func(t *sim.Task)) errno.Errno
+	// Access makes what can be made valid of the GPU range [va,va+n) (bytes) valid
+	// and calls f while it is.
+	Access(t *sim.Task, p *Process, gpuID int, va, n uint64, f func(t *sim.Task))
 }
 
 // Counts are what happened in the driver, for reports and the cost model.

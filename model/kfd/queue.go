@@ -166,19 +166,14 @@ func waitFence(t *sim.Task, f *gpu.Fence) errno.Errno {
 	return 0
 }
 
-// accessDirect is an access of a design without queues: the design makes the
-// range valid and the packet runs at once, while it is.
+// accessDirect is an access of a design that never stops queues: the design makes
+// the range valid and the packet runs at once, while it is.
 func (p *Process) accessDirect(t *sim.Task, acc Accessor, q *userQueue, pkt gpu.Packet) ([]phys.ByteRun, errno.Errno) {
 	var f *gpu.Fence
-	err := acc.Access(t, p, q.pd.Dev.ID(), pkt.VA, pkt.N, pkt.Op == gpu.Write, func(t *sim.Task) {
+	acc.Access(t, p, q.pd.Dev.ID(), pkt.VA, pkt.N, func(t *sim.Task) {
 		f = q.q.Execute(t, pkt)
 	})
-	if err != 0 {
-		q.pd.VM.Fault(t)
-		p.drv.vmFault(t, q.pd.VM, pkt.VA>>gpu.PageShift, pkt.Op == gpu.Write)
-		return nil, errno.EFAULT
-	}
-	err = waitFence(t, f)
+	err := waitFence(t, f)
 	return f.Bytes, err
 }
 

@@ -10,21 +10,17 @@ import (
 )
 
 // Access fetches every invalid range that the GPU range [va,va+n) (bytes)
-// touches, until all are valid at one moment, and runs f in that moment.
-//
-// Errors: EFAULT where memory is gone or read-only.
-func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, _ bool, f func(t *sim.Task)) errno.Errno {
+// touches, until all are settled at one moment, and runs f in that moment. A
+// range whose memory is gone or read-only stays unmapped: the GPU faults there,
+// after it has done what lies before.
+func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, f func(t *sim.Task)) {
 	info := p.Info
 	lo, hi := va>>mm.PageShift, (va+n+mm.PageSize-1)>>mm.PageShift
 	info.Lock(t)
 	pd := p.Device(uint32(gpuID))
+	ranges := touched(info, pd, lo, hi)
 	for {
-		ranges := touched(info, pd, lo, hi)
-		err := fetch(t, ranges)
-		if err == errno.EFAULT || err == errno.EPERM {
-			info.Unlock(t)
-			return errno.EFAULT
-		}
+		fetch(t, ranges)
 		info.LockNotifier(t)
 		if publish(t, pd, ranges) {
 			break
@@ -34,7 +30,6 @@ func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, _ bo
 	f(t)
 	info.UnlockNotifier(t)
 	info.Unlock(t)
-	return 0
 }
 
 // touched returns the ranges that are mapped on the GPU in the GPU pages [lo,hi).
@@ -54,23 +49,25 @@ func touched(info *kfd.ProcessInfo, pd *kfd.ProcessDevice, lo, hi uint64) []*kfd
 	return out
 }
 
-// fetch fetches the ranges that are invalid. EAGAIN means that the caller tries
-// again.
-func fetch(t *sim.Task, ranges []*kfd.UserRange) errno.Errno {
+// fetch fetches the ranges that are invalid. One that collides is left to the
+// next round.
+func fetch(t *sim.Task, ranges []*kfd.UserRange) {
 	for _, r := range ranges {
 		info := r.Mem.P.Info
 		info.LockNotifier(t)
-		need := r.Invalid != 0
+		invalid := r.Invalid
 		info.UnlockNotifier(t)
-		if !need {
+		if invalid == 0 {
 			continue
 		}
 		r.DropFetch(t)
-		if err := r.GetUserPages(t); err != 0 {
-			return err
+		switch r.GetUserPages(t) {
+		case errno.EFAULT, errno.EPERM, errno.ESRCH:
+			info.LockNotifier(t)
+			r.Absent = invalid
+			info.UnlockNotifier(t)
 		}
 	}
-	return 0
 }
 
 // publish maps what was fetched if every range is valid now; false means that
@@ -82,7 +79,8 @@ func publish(t *sim.Task, pd *kfd.ProcessDevice, ranges []*kfd.UserRange) bool {
 	for _, r := range ranges {
 		switch {
 		case r.HMM == nil && r.Invalid != 0:
-			ok = false
+			ok = ok && r.Absent == r.Invalid
+			r.Absent = 0 // look again at the next access
 		case r.HMM == nil:
 			if !pd.VM.PTEAt(r.Mem.VA + r.Prefix).Valid() {
 				r.Mem.MapRangeLocked(t, pd, r) // valid, and new to this GPU

@@ -17,10 +17,12 @@ func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 	r, info := &m.Ranges[0], m.P.Info
 	info.LockNotifier(t)
 	invalid := m.Invalid
-	r.DropFetch(t)
+	if invalid != 0 {
+		r.DropFetch(t)
+	}
 	info.UnlockNotifier(t)
 	if invalid == 0 {
-		return 0
+		return 0 // fetched by a pass that did not commit: its pages are still to be written
 	}
 	m.DropRange(r)
 	err := r.GetUserPages(t)
