@@ -59,7 +59,7 @@ func (i *ProcessInfo) digest() uint64 {
 	h := Mix(0, i.evictedBOs)
 	h = mixBool(h, i.restore.Pending())
 	h = mixBool(h, i.restore.Running())
-	for _, list := range [][]*Mem{i.valid, i.inval} {
+	for _, list := range [][]*Mem{i.bos, i.inval} {
 		h = Mix(h, uint64(len(list)))
 		for _, m := range list {
 			h = Mix(h, m.digest())

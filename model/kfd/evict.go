@@ -43,7 +43,7 @@ func InvalidateHSA(t *sim.Task, m *Mem, n *mm.IntervalNotifier, r *mm.NotifierRa
 	info.notifierLock.Lock(t)
 	n.SetSeq(t, curSeq)
 	invalidate()
-	m.Invalid++
+	m.markInvalidLocked()
 	info.evictUserptrLocked(t, r)
 	info.notifierLock.Unlock(t)
 	m.P.drv.stateChanged(m.P)
@@ -174,12 +174,6 @@ func (i *ProcessInfo) RestorePending() bool { return i.restore.Pending() || i.re
 
 // RestoreRunning says whether the worker runs now.
 func (i *ProcessInfo) RestoreRunning() bool { return i.restore.Running() }
-
-// Valid and Inval return the lists of BOs. The caller must not modify them.
-func (i *ProcessInfo) Valid() []*Mem { return i.valid }
-
-// Inval returns the BOs that the worker is about to validate.
-func (i *ProcessInfo) Inval() []*Mem { return i.inval }
 
 // NotifierLockHeldBy says whether t holds notifierLock.
 func (i *ProcessInfo) NotifierLockHeldBy(t *sim.Task) bool { return i.notifierLock.HeldBy(t) }

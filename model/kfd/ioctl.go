@@ -186,7 +186,7 @@ func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags 
 	}
 	info := p.Info
 	info.lock.Lock(t)
-	info.valid = append(info.valid, m)
+	info.add(m)
 	err := p.drv.Design.InitUserPages(t, m)
 	if err != 0 {
 		info.remove(t, m)
@@ -210,24 +210,6 @@ func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags 
 	}
 	p.drv.stateChanged(p)
 	return m.Handle(), 0
-}
-
-// remove takes a BO off its list.
-//
-// Preconditions: ProcessInfo.lock is held.
-func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
-	i.notifierLock.Lock(t)
-	list := &i.valid
-	if m.onInval {
-		list = &i.inval
-	}
-	for k, x := range *list {
-		if x == m {
-			*list = append((*list)[:k], (*list)[k+1:]...)
-			break
-		}
-	}
-	i.notifierLock.Unlock(t)
 }
 
 // vaInAperture says whether a BO can be mapped where it wants to be.

@@ -101,7 +101,7 @@ func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 		info.lock.Unlock(t)
 		return errno.EINVAL
 	case a == nil:
-		m.attachments = append(m.attachments, attachment{pd: pd})
+		pd.attach(m)
 		a = m.attachment(pd)
 		if w := m.P.drv.watch; w != nil {
 			w.Attached(m, pd)
@@ -148,18 +148,11 @@ func (m *Mem) rangeInvalid(t *sim.Task, r *UserRange) bool {
 	return invalid
 }
 
-// overlapsMapped says whether another BO has entries where m wants to be.
+// overlapsMapped says whether another BO has a place where m wants to be.
 //
 // Kernel: amdgpu_vm_bo_map's check for overlapping mappings.
 func (m *Mem) overlapsMapped(pd *ProcessDevice) bool {
-	for _, list := range [][]*Mem{m.P.Info.valid, m.P.Info.inval} {
-		for _, x := range list {
-			if x != m && x.attachment(pd) != nil && x.VA < m.VA+m.Size && m.VA < x.VA+x.Size {
-				return true
-			}
-		}
-	}
-	return false
+	return len(pd.Attached(m.VA, m.VA+m.Size)) > 0
 }
 
 // UnmapMemoryFromGPU takes a BO's entries off the GPUs DeviceIDs[NSuccess:].
@@ -257,7 +250,7 @@ func (p *Process) freeMem(t *sim.Task, m *Mem) {
 	p.drv.Design.ReleaseUserPages(t, m)
 	info.lock.Lock(t)
 	m.dropPages()
-	m.attachments = nil
+	m.detachAll()
 	m.freed = true
 	info.lock.Unlock(t)
 	p.drv.unreserveMemLimit(m.Size << mm.PageShift)

@@ -31,7 +31,9 @@ type UserRange struct {
 	// Absent is the value of Invalid for which the last fetch found the memory
 	// gone or read-only; 0 otherwise. Protected by notifierLock.
 	Absent uint32
-	// mapped says that Mem.Pages holds the pages of the range and that they are
+	// noted says that the range is in Mem.touched. Protected by notifierLock.
+	noted bool
+	// dma says that Mem.Pages holds the pages of the range and that they are
 	// mapped for DMA on every attachment in use. Protected by ProcessInfo.lock.
 	dma bool
 }
@@ -59,7 +61,16 @@ type Mem struct {
 	// Invalid counts invalidations of any range that no pass has answered.
 	// Protected by notifierLock.
 	Invalid uint32
-	onInval bool // which list of ProcessInfo it is on
+	// onInval and noted say which list of ProcessInfo the BO is on, removed that it
+	// is on none for good. Protected by notifierLock.
+	onInval, noted, removed bool
+	// seq is the order of creation, pos the place in ProcessInfo.bos.
+	seq uint64
+	pos int
+	// touched are the ranges that were invalidated since they were last confirmed;
+	// protected by notifierLock. pass is what the present pass looks at; protected
+	// by ProcessInfo.lock.
+	touched, pass []*UserRange
 
 	// Pages are the frames behind the BO by page of the BO: ttm->pages. Protected
 	// by ProcessInfo.lock.

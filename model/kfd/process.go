@@ -52,6 +52,9 @@ type ProcessDevice struct {
 	// handles are protected by Process.mutex.
 	handles    map[uint32]*Mem
 	nextHandle uint32
+	// byVA are the attached BOs by GPU address, which never overlap; protected by
+	// ProcessInfo.lock.
+	byVA []*Mem
 	// evicted counts the reasons to keep queues stopped; it is the sum of
 	// reasons. Protected by Device.dqmLock.
 	evicted int
@@ -71,12 +74,16 @@ type ProcessInfo struct {
 	// evictedBOs counts callbacks since the last commit; 0 means that queues run
 	// as far as user memory is concerned.
 	evictedBOs uint64
-	// valid and inval are the BOs with user memory. Moving between them needs
-	// both locks; inval is the worker's.
-	valid, inval []*Mem
-	restore      sim.DelayedWork
-	obj          sim.Object
-	runs         []phys.Run // scratch; protected by lock
+	// bos are the BOs with user memory; protected by lock.
+	bos     []*Mem
+	nextSeq uint64
+	// touched are the BOs that a callback has hit since the last pass; protected
+	// by notifierLock. inval are those that the worker works on; moving there and
+	// back needs both locks.
+	touched, inval []*Mem
+	restore        sim.DelayedWork
+	obj            sim.Object
+	runs           []phys.Run // scratch; protected by lock
 }
 
 // Open returns the process of an address space, making it if it is new.

@@ -59,17 +59,7 @@ func (i *ProcessInfo) restoreUserptrWorker(t *sim.Task) {
 // Kernel: update_invalid_user_pages.
 func (i *ProcessInfo) updateInvalidUserPages(t *sim.Task) errno.Errno {
 	i.notifierLock.Lock(t)
-	keep := i.valid[:0]
-	for _, m := range i.valid {
-		if m.Invalid != 0 {
-			m.onInval = true
-			i.inval = append(i.inval, m)
-		} else {
-			keep = append(keep, m)
-		}
-	}
-	clear(i.valid[len(keep):])
-	i.valid = keep
+	i.collectLocked()
 	i.notifierLock.Unlock(t)
 	err := errno.Errno(0)
 	for _, m := range i.inval {
@@ -81,8 +71,9 @@ func (i *ProcessInfo) updateInvalidUserPages(t *sim.Task) errno.Errno {
 	return err
 }
 
-// validateInvalidUserPages writes the page tables of every BO on the inval list:
-// ranges with pages are mapped, ranges without are cleared.
+// validateInvalidUserPages writes the page tables of every BO on the inval list,
+// as far as the pass has looked at it: ranges with pages are mapped, ranges
+// without are cleared.
 //
 // Preconditions: ProcessInfo.lock is held; the queues are stopped.
 //
@@ -90,8 +81,8 @@ func (i *ProcessInfo) updateInvalidUserPages(t *sim.Task) errno.Errno {
 func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 	for _, m := range i.inval {
 		m.MappedTo(func(pd *ProcessDevice) {
-			for k := range m.Ranges {
-				switch r := &m.Ranges[k]; {
+			for _, r := range m.pass {
+				switch {
 				case r.HMM != nil:
 					m.writePTEs(t, pd, r)
 				case !r.dma:
@@ -140,12 +131,12 @@ func (i *ProcessInfo) confirmValidUserPagesLocked(t *sim.Task) bool {
 			keep = append(keep, i.inval[k:]...)
 			break
 		}
+		m.settleLocked()
 		if m.Invalid != 0 {
 			keep = append(keep, m)
 			continue
 		}
 		m.onInval = false
-		i.valid = append(i.valid, m)
 	}
 	clear(i.inval[len(keep):])
 	i.inval = keep

@@ -58,8 +58,8 @@ func snapshot(t *sim.Task, m *kfd.Mem) ([]invalidRange, uint32) {
 	info := m.P.Info
 	info.LockNotifier(t)
 	var todo []invalidRange
-	for i := range m.Ranges {
-		if r := &m.Ranges[i]; r.Invalid != 0 {
+	for _, r := range m.PassLocked() {
+		if r.Invalid != 0 {
 			r.DropFetch(t)
 			todo = append(todo, invalidRange{r, r.Invalid})
 		}
@@ -86,16 +86,16 @@ func answer(t *sim.Task, x invalidRange, present bool) bool {
 	return ok
 }
 
-// ConfirmUserPagesLocked checks every range: what was fetched must have passed no
-// invalidation, what was found absent must not have been touched again. Only
-// when all agree are the fetches let go.
+// ConfirmUserPagesLocked checks every range that was invalidated since the last
+// commit: what was fetched must have passed no invalidation, what was found
+// absent must not have been touched again. Only when all agree are the fetches
+// let go. A range that nothing has invalidated needs no check.
 //
 // Kernel: confirm_valid_user_pages_locked, the part of batch allocations (the
 // series).
 func (*Design) ConfirmUserPagesLocked(t *sim.Task, m *kfd.Mem) bool {
 	m.P.Info.AssertNotifierLock(t)
-	for i := range m.Ranges {
-		r := &m.Ranges[i]
+	for _, r := range m.TouchedLocked() {
 		if r.Invalid != r.Absent {
 			return false
 		}
@@ -103,8 +103,8 @@ func (*Design) ConfirmUserPagesLocked(t *sim.Task, m *kfd.Mem) bool {
 			return false
 		}
 	}
-	for i := range m.Ranges {
-		m.Ranges[i].DropFetch(t)
+	for _, r := range m.TouchedLocked() {
+		r.DropFetch(t)
 	}
 	return true
 }

@@ -18,7 +18,7 @@ func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, f fu
 	lo, hi := va>>mm.PageShift, (va+n+mm.PageSize-1)>>mm.PageShift
 	info.Lock(t)
 	pd := p.Device(uint32(gpuID))
-	ranges := touched(info, pd, lo, hi)
+	ranges := touched(pd, lo, hi)
 	for {
 		fetch(t, ranges)
 		info.LockNotifier(t)
@@ -33,17 +33,15 @@ func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, f fu
 }
 
 // touched returns the ranges that are mapped on the GPU in the GPU pages [lo,hi).
-func touched(info *kfd.ProcessInfo, pd *kfd.ProcessDevice, lo, hi uint64) []*kfd.UserRange {
+func touched(pd *kfd.ProcessDevice, lo, hi uint64) []*kfd.UserRange {
 	var out []*kfd.UserRange
-	for _, m := range info.Valid() {
-		if m.VA >= hi || m.VA+m.Size <= lo || !m.MappedOn(pd) {
+	for _, m := range pd.Attached(lo, hi) {
+		if !m.MappedOn(pd) {
 			continue
 		}
-		for i := range m.Ranges {
-			r := &m.Ranges[i]
-			if m.VA+r.Prefix < hi && lo < m.VA+r.Prefix+r.Len() {
-				out = append(out, r)
-			}
+		ranges := m.RangesIn(lo, hi)
+		for i := range ranges {
+			out = append(out, &ranges[i])
 		}
 	}
 	return out

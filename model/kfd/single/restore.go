@@ -17,6 +17,7 @@ func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 	r, info := &m.Ranges[0], m.P.Info
 	info.LockNotifier(t)
 	invalid := m.Invalid
+	m.PassLocked()
 	if invalid != 0 {
 		r.DropFetch(t)
 	}

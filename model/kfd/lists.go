@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+
+package kfd
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/kfdsim/kfdsim/sim"
+)
+
+// The driver's two lists of BOs are kept so that a pass costs what was
+// invalidated, not what is registered: `bos` has all of them, `touched` those
+// that a callback has hit since the last pass, `inval` those that the worker
+// works on. A BO is on the kernel's valid list when it is not on inval.
+
+// add makes the worker know a BO.
+//
+// Preconditions: ProcessInfo.lock is held.
+func (i *ProcessInfo) add(m *Mem) {
+	i.nextSeq++
+	m.seq, m.pos = i.nextSeq, len(i.bos)
+	i.bos = append(i.bos, m)
+}
+
+// remove makes the worker forget a BO.
+//
+// Preconditions: ProcessInfo.lock is held.
+func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
+	i.notifierLock.Lock(t)
+	last := len(i.bos) - 1
+	i.bos[m.pos] = i.bos[last]
+	i.bos[m.pos].pos = m.pos
+	i.bos[last] = nil
+	i.bos = i.bos[:last]
+	switch {
+	case m.onInval:
+		i.inval = slices.DeleteFunc(i.inval, func(x *Mem) bool { return x == m })
+	case m.noted:
+		i.touched = slices.DeleteFunc(i.touched, func(x *Mem) bool { return x == m })
+	}
+	m.removed = true
+	i.notifierLock.Unlock(t)
+}
+
+// MarkInvalidLocked counts an invalidation of the range.
+//
+// Preconditions: notifierLock is held.
+func (r *UserRange) MarkInvalidLocked() {
+	r.Invalid++
+	if !r.noted {
+		r.noted = true
+		r.Mem.touched = append(r.Mem.touched, r)
+	}
+}
+
+// markInvalidLocked counts an invalidation of the BO.
+//
+// Preconditions: notifierLock is held.
+func (m *Mem) markInvalidLocked() {
+	m.Invalid++
+	if !m.noted && !m.onInval && !m.removed {
+		m.noted = true
+		m.P.Info.touched = append(m.P.Info.touched, m)
+	}
+}
+
+// collectLocked moves what callbacks have hit to the inval list, in the order in
+// which the BOs were made.
+//
+// Preconditions: ProcessInfo.lock and notifierLock are held.
+func (i *ProcessInfo) collectLocked() {
+	for _, m := range i.touched {
+		m.noted, m.onInval = false, true
+		i.inval = append(i.inval, m)
+	}
+	clear(i.touched)
+	i.touched = i.touched[:0]
+	slices.SortFunc(i.inval, func(a, b *Mem) int { return cmp.Compare(a.seq, b.seq) })
+}
+
+// PassLocked returns the ranges that a pass has to look at, in the order of the
+// array: those that were invalidated since they were last confirmed. The slice
+// is valid until the next pass.
+//
+// Preconditions: ProcessInfo.lock and notifierLock are held.
+func (m *Mem) PassLocked() []*UserRange {
+	m.pass = append(m.pass[:0], m.touched...)
+	slices.SortFunc(m.pass, func(a, b *UserRange) int { return cmp.Compare(a.Prefix, b.Prefix) })
+	return m.pass
+}
+
+// TouchedLocked returns the ranges that were invalidated since they were last
+// confirmed, in no order that means anything.
+//
+// Preconditions: notifierLock is held.
+func (m *Mem) TouchedLocked() []*UserRange { return m.touched }
+
+// settleLocked forgets the ranges that a commit has confirmed. Absent ones stay,
+// to be fetched again by the next pass.
+//
+// Preconditions: ProcessInfo.lock and notifierLock are held.
+func (m *Mem) settleLocked() {
+	keep := m.touched[:0]
+	for _, r := range m.touched {
+		if r.Invalid != 0 {
+			keep = append(keep, r)
+		} else {
+			r.noted = false
+		}
+	}
+	clear(m.touched[len(keep):])
+	m.touched = keep
+}
+
+// BOs returns the BOs with user memory, in no order that means anything. The
+// caller must not modify the slice.
+func (i *ProcessInfo) BOs() []*Mem { return i.bos }
+
+// Inval returns the BOs that the worker works on.
+func (i *ProcessInfo) Inval() []*Mem { return i.inval }
+
+// RangesIn returns the ranges of the BO that lie in the GPU pages [lo,hi).
+func (m *Mem) RangesIn(lo, hi uint64) []UserRange {
+	if hi <= m.VA || lo >= m.VA+m.Size {
+		return nil
+	}
+	first := sort.Search(len(m.Ranges), func(k int) bool { r := &m.Ranges[k]; return m.VA+r.Prefix+r.Len() > lo })
+	end := sort.Search(len(m.Ranges), func(k int) bool { return m.VA+m.Ranges[k].Prefix >= hi })
+	return m.Ranges[first:end]
+}
+
+// attach makes the BO known by its GPU address.
+//
+// Preconditions: ProcessInfo.lock is held.
+func (pd *ProcessDevice) attach(m *Mem) {
+	m.attachments = append(m.attachments, attachment{pd: pd})
+	i, _ := pd.at(m.VA)
+	pd.byVA = slices.Insert(pd.byVA, i, m)
+}
+
+// detachAll makes every GPU forget the BO's address.
+//
+// Preconditions: ProcessInfo.lock is held.
+func (m *Mem) detachAll() {
+	for k := range m.attachments {
+		pd := m.attachments[k].pd
+		if i, ok := pd.at(m.VA); ok {
+			pd.byVA = slices.Delete(pd.byVA, i, i+1)
+		}
+	}
+	m.attachments = nil
+}
+
+// at returns where in byVA a BO at the GPU page va is or would be.
+func (pd *ProcessDevice) at(va uint64) (int, bool) {
+	return slices.BinarySearchFunc(pd.byVA, va, func(m *Mem, va uint64) int { return cmp.Compare(m.VA, va) })
+}
+
+// Attached returns the BOs that have a place in the GPU pages [lo,hi), in order of
+// their addresses. The caller must not modify the slice.
+func (pd *ProcessDevice) Attached(lo, hi uint64) []*Mem {
+	first, _ := pd.at(lo)
+	if first > 0 && pd.byVA[first-1].VA+pd.byVA[first-1].Size > lo {
+		first--
+	}
+	end, _ := pd.at(hi)
+	return pd.byVA[first:max(first, end)]
+}
