@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+
+package traces
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func captures(t testing.TB) []string {
+	files, err := filepath.Glob("captured/*.trace")
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	return files
+}
+
+func TestEveryCaptureLoads(t *testing.T) {
+	for _, path := range captures(t) {
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		tr, err := Load(path, f)
+		require.NoError(t, err)
+		t.Log(path, len(tr.Ops), tr.Skipped, tr.FirstTID, tr.HashString())
+	}
+}
