@@ -205,8 +205,10 @@ func (m *Mem) unmapFrom(t *sim.Task, pd *ProcessDevice) errno.Errno {
 		return errno.EINVAL
 	}
 	pd.VM.ClearRange(t, m.VA, m.VA+m.Size)
-	a.mapped = false
+	// Mapped until the flush is done: a callback that comes before would give the
+	// pages up with their translations still cached.
 	pd.VM.FlushTLB(t)
+	a.mapped = false
 	info.lock.Unlock(t)
 	m.P.drv.stateChanged(m.P)
 	return 0

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+
+package model
+
+import (
+	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/sim"
+	"github.com/kfdsim/kfdsim/traces"
+)
+
+// ambientFor maps what a recorded success needs and the trace never mapped: the
+// loader, execve and whatever came before an attach leave memory that no line
+// shows.
+func (r *runner) ambientFor(t *sim.Task, th *thread, op *traces.Op, addr, n uint64) {
+	if op.Result.Kind == traces.ResultOK || op.Result.Kind == traces.ResultBytes {
+		r.ambient(t, th.proc.mm, addr, n)
+	}
+}
+
+// ambient fills the holes of [addr,addr+n) with anonymous memory.
+func (r *runner) ambient(t *sim.Task, m *mm.MM, addr, n uint64) {
+	lo, hi, ok := pages(addr, n)
+	if !ok {
+		return
+	}
+	for lo < hi {
+		v := m.FindVMA(lo)
+		end := hi
+		if v != nil && v.Start <= lo {
+			lo = v.End
+			continue
+		}
+		if v != nil {
+			end = min(hi, v.Start)
+		}
+		const protRW, mapPrivateAnonFixed = 3, 0x2 | 0x20 | 0x10
+		if _, err := m.Mmap(t, lo<<mm.PageShift, (end-lo)<<mm.PageShift, protRW, mapPrivateAnonFixed, nil, 0); err != 0 {
+			return
+		}
+		m.AmbientRanges++
+		m.AmbientPages += end - lo
+		r.rep.Ambient++
+		r.rep.AmbientPages += end - lo
+		lo = end
+	}
+}
+
+// makeRoom unmaps what lies where the kernel, by the record, put a new mapping:
+// something that the trace does not show had freed it.
+func (r *runner) makeRoom(t *sim.Task, m *mm.MM, addr, n uint64) {
+	lo, hi, ok := pages(addr, n)
+	if !ok {
+		return
+	}
+	if v := m.FindVMA(lo); v == nil || v.Start >= hi {
+		return
+	}
+	r.rep.MadeRoom++
+	m.Munmap(t, lo<<mm.PageShift, (hi-lo)<<mm.PageShift)
+}
+
+// coveredByVMAs says whether every page of [addr,addr+n) is mapped.
+func (r *runner) coveredByVMAs(m *mm.MM, addr, n uint64) bool {
+	lo, hi, ok := pages(addr, n)
+	for ok && lo < hi {
+		v := m.FindVMA(lo)
+		if v == nil || v.Start > lo {
+			return false
+		}
+		lo = v.End
+	}
+	return true
+}
+
+// overlapsVMAs says whether any page of [addr,addr+n) is mapped.
+func (r *runner) overlapsVMAs(m *mm.MM, addr, n uint64) bool {
+	lo, hi, ok := pages(addr, n)
+	if !ok {
+		return false
+	}
+	v := m.FindVMA(lo)
+	return v != nil && v.Start < hi
+}
+
+// pages returns the pages that [addr,addr+n) touches; false for none and for
+// what is no user address.
+func pages(addr, n uint64) (lo, hi uint64, ok bool) {
+	if n == 0 || addr+n < addr || addr+n > mm.TaskSize<<mm.PageShift {
+		return 0, 0, false
+	}
+	return addr >> mm.PageShift, (addr + n + mm.PageSize - 1) >> mm.PageShift, true
+}

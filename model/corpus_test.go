@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+
+package model
+
+import (
+	"bytes"
+	"flag"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdsim/kfdsim/traces"
+)
+
+var update = flag.Bool("update", false, "write the corpus's part of traces/README.md")
+
+// corpusTrace is a hand-written trace that is shipped.
+type corpusTrace struct {
+	name string // without .trace
+	text []byte
+	*traces.Trace
+}
+
+// corpus returns the hand-written traces in order of their names.
+func corpus(t testing.TB) []corpusTrace {
+	names, err := fs.Glob(traces.Corpus(), "*.trace")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	var out []corpusTrace
+	for _, name := range names {
+		text, err := fs.ReadFile(traces.Corpus(), name)
+		require.NoError(t, err)
+		tr, err := traces.Load(name, bytes.NewReader(text))
+		require.NoError(t, err)
+		out = append(out, corpusTrace{strings.TrimSuffix(name, ".trace"), text, tr})
+	}
+	return out
+}
+
+// runCorpus runs a trace, which must be possible.
+func runCorpus(t testing.TB, c corpusTrace, o Options) *Result {
+	r, err := Run(c.Trace, o)
+	require.NoError(t, err)
+	return r
+}
+
+func TestCorpusGivesTheVerdictsThatItNames(t *testing.T) {
+	for _, c := range corpus(t) {
+		require.NotEmpty(t, c.Directives.Result, c.name)
+		for _, e := range c.Directives.Result {
+			t.Run(c.name+"/"+e.Design, func(t *testing.T) {
+				r := runCorpus(t, c, Options{Design: e.Design})
+				if r.Failure != nil {
+					require.Equal(t, e.Verdict, r.Verdict, "%s: %s\n%s", r.Failure.Property, r.Reason, r.Failure.Detail)
+				}
+				require.Equal(t, e.Verdict, r.Verdict, "%s\n%+v", r.Reason, r.Differs)
+				require.Zero(t, r.Report.MadeRoom, "an address is used twice; unmap it first")
+				require.Zero(t, r.Report.TakenOver, "a failure that is not performed asks nothing")
+			})
+		}
+	}
+}
+
+// TestCorpusReadsTheSameOnEveryDesign compares every read of every design that
+// comes out ok with those of the first.
+func TestCorpusReadsTheSameOnEveryDesign(t *testing.T) {
+	for _, c := range corpus(t) {
+		var want *Result
+		for _, e := range c.Directives.Result {
+			if e.Verdict != "ok" {
+				continue
+			}
+			r := runCorpus(t, c, Options{Design: e.Design})
+			if want == nil {
+				want = r
+			}
+			require.Equal(t, want.Reads, r.Reads, "%s: %s and %s", c.name, want.Design, r.Design)
+		}
+	}
+}
+
+func TestCorpusRunsTheSameTwice(t *testing.T) {
+	for _, c := range corpus(t) {
+		for _, d := range designs {
+			first := runCorpus(t, c, Options{Design: d.Name})
+			again := runCorpus(t, c, Options{Design: d.Name})
+			require.Equal(t, first.Fingerprint, again.Fingerprint, "%s on %s", c.name, d.Name)
+		}
+	}
+}
+
+// TestCorpusWithoutOneLineIsRefusedOrRun leaves out each line in turn. What is
+// left need make no sense; it must end, with an error or a result.
+func TestCorpusWithoutOneLineIsRefusedOrRun(t *testing.T) {
+	for _, c := range corpus(t) {
+		lines := bytes.SplitAfter(c.text, []byte("\n"))
+		for i, line := range lines {
+			if len(line) < 2 || line[0] == '#' {
+				continue
+			}
+			less := append(bytes.Join(lines[:i], nil), bytes.Join(lines[i+1:], nil)...)
+			tr, err := traces.Load(c.name, bytes.NewReader(less))
+			if err != nil {
+				continue
+			}
+			for _, d := range designs {
+				r, err := Run(tr, Options{Design: d.Name})
+				if err != nil {
+					continue // it asks for what cannot be performed
+				}
+				if r.Failure != nil {
+					require.Fail(t, r.Failure.Title, "%s without line %d on %s: %s: %s", c.name, i+1, d.Name, r.Verdict, r.Failure.Detail)
+				}
+			}
+		}
+	}
+}
+
+// TestCorpusBreaksNoPropertyInAnyOrder runs every trace in random interleavings.
+// What the lines see may differ from the record then.
+func TestCorpusBreaksNoPropertyInAnyOrder(t *testing.T) {
+	for _, c := range corpus(t) {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range uint64(20) {
+				r := runCorpus(t, c, Options{Seed: &seed})
+				if r.Failure != nil {
+					require.Fail(t, r.Failure.Title, "seed %d: %s: %s", seed, r.Verdict, r.Failure.Detail)
+				}
+			}
+		})
+	}
+}
+
+// Where the list of the corpus is.
+const (
+	readme     = "../traces/README.md"
+	listBegins = "## The corpus\n"
+)
+
+// listed is the part of the README that this test writes.
+func listed(t testing.TB) string {
+	var b strings.Builder
+	b.WriteString(listBegins + `
+Written by hand, without times, and small. Each asks one question, names it in its first line, and is answered ` + "`ok`" + ` by every
+design that ` + "`#: result:`" + ` names, with the same bytes seen.
+` + "`go test ./model -run Corpus`" + ` performs them; with ` + "`-update`" + ` it also writes this list.
+
+`)
+	for _, c := range corpus(t) {
+		b.WriteString("- `" + c.name + "`: " + c.Directives.Question + "\n")
+	}
+	return b.String()
+}
+
+func TestCorpusAsksOneQuestionInEachFirstLine(t *testing.T) {
+	asked := map[string]string{}
+	for _, c := range corpus(t) {
+		q := c.Directives.Question
+		require.True(t, bytes.HasPrefix(c.text, []byte("#: question: ")), c.name)
+		require.True(t, strings.HasSuffix(q, "?") && strings.Count(q, "?") == 1, "%s: %q is not one question", c.name, q)
+		require.Empty(t, asked[q], "%s asks what %s asks", c.name, asked[q])
+		require.NotEmpty(t, c.Directives.Needs, c.name)
+		require.False(t, c.Timed, "%s: times are for what strace recorded", c.name)
+		asked[q] = c.name
+	}
+}
+
+func TestREADMEListsTheCorpus(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	at := strings.Index(string(text), listBegins)
+	require.GreaterOrEqual(t, at, 0, "%s has no section %q", readme, listBegins)
+	end := len(text)
+	if next := strings.Index(string(text[at+len(listBegins):]), "\n## "); next >= 0 {
+		end = at + len(listBegins) + next + 1
+	}
+	want := string(text[:at]) + listed(t) + string(text[end:])
+	if *update {
+		require.NoError(t, os.WriteFile(readme, []byte(want), 0o644))
+		return
+	}
+	require.Equal(t, want, string(text), "go test ./model -run README -update")
+}

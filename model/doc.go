@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+
+// Package model runs a trace on a design and judges what happens.
+//
+//	designs.go    the table of designs       properties: check.go and check_*.go
+//	run.go        Run: trace + design + chooser -> Result
+//	runner.go     one run: machine, processes, lines
+//	order.go      who performs which line when; calls that strace split in two
+//	proc.go       processes, threads, descriptors, fork, exec, exit, wait
+//	perform.go    one line of the trace      perform_mm.go perform_kfd.go …
+//	ambient.go    memory that the trace uses and never mapped
+//	result.go     what a run says
+//
+// It is the only place where the trace language meets the model: the rows below
+// never see a trace, and nothing here decides what memory does.
+package model
