@@ -45,7 +45,8 @@ func (m *Map) split(c int, atEnd bool) {
 			m.densify(c, start, k)
 			return
 		}
-		if k < len(segs) && (cut == 0 || distance(k, want) < distance(cut, want)) {
+		// Two segments may have come at once: what stays must not be over the limit either.
+		if k < len(segs) && k <= maxSegs && (cut == 0 || distance(k, want) < distance(cut, want)) {
 			cut = k
 		}
 		start = k

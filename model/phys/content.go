@@ -6,8 +6,8 @@ import "fmt"
 
 // ByteRun is N equal bytes.
 type ByteRun struct {
-	Byte byte
-	N    uint64 // bytes
+	Byte byte   `json:"byte"`
+	N    uint64 `json:"n"` // bytes
 }
 
 // Fill sets every byte of n frames from pfn on. Whether they are allocated does not matter: a stale GPU may write to what was freed.

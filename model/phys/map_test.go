@@ -395,3 +395,22 @@ func TestMapDoesNotAllocateInSteadyState(t *testing.T) {
 		})
 	}
 }
+
+// TestAFullChunkThatGrowsByTwoAtItsEndIsCutWithinTheLimit: the last run of a full
+// chunk is cut at the end of a block, so that only the last of the new pieces
+// lies in another block.
+func TestAFullChunkThatGrowsByTwoAtItsEndIsCutWithinTheLimit(t *testing.T) {
+	for n := uint64(maxSegs - 8); n < maxSegs+4; n++ {
+		var m Map
+		const step = 16 // 32 runs a block: too few for it to become dense
+		for i := uint64(0); i < n; i++ {
+			m.Set(i*step, i*step+2, i*1000, 0)
+		}
+		end := block(n*step) + blockPages
+		m.Set(n*step, end+10, 5000000, 0)
+		m.Set(end-1, end, 7, 0)
+		require.NoError(t, checkMap(&m))
+		m.Set(end+3, end+4, 9, 0)
+		require.NoError(t, checkMap(&m))
+	}
+}
