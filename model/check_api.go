@@ -53,7 +53,7 @@ func (c *checker) Freed(m *kfd.Mem) {
 		case r.HMM != nil, rs.hmm != nil && !rs.hmm.Freed():
 			c.fail("fetch-freed", "a fetch outlives its BO", c.rangeDetail(ms, k))
 		case r.HasPages():
-			c.fail("dma-balance", "pages of a BO stay mapped for DMA", c.rangeDetail(ms, k))
+			c.fail("dma-unmapped", "pages of a BO stay mapped for DMA", c.rangeDetail(ms, k))
 		default:
 			continue
 		}

@@ -417,6 +417,44 @@ var brokenDesigns = map[string]broken{
 	"an address space is leaked": {
 		body: func(m *checkedMachine, _ *faulty, _ *sim.Task) { m.mm.Grab() }, property: "mm-freed",
 	},
+	"pages stay mapped for DMA": {
+		body: func(m *checkedMachine, _ *faulty, _ *sim.Task) { m.drv.GPUs[0].DMAMap(100, 1) }, property: "dma-unmapped",
+	},
+	"a page is unmapped for DMA that is not mapped": {
+		body: func(m *checkedMachine, _ *faulty, _ *sim.Task) { m.drv.GPUs[0].DMAUnmap(100, 1) }, property: "dma-balance",
+	},
+	"a GPU address space is leaked": {
+		body: func(m *checkedMachine, _ *faulty, _ *sim.Task) { m.drv.GPUs[0].NewVM("100") }, property: "process-gone",
+	},
+	"a mutex is taken where nothing may sleep": {
+		body: func(m *checkedMachine, _ *faulty, t *sim.Task) {
+			t.StartNonBlock()
+			m.p.Info.LockNotifier(t)
+		},
+		property: "might-sleep",
+	},
+	"a lock is released that is not held": {
+		body: func(m *checkedMachine, _ *faulty, t *sim.Task) { m.p.Info.UnlockNotifier(t) }, property: "lockdep",
+	},
+	"locks are taken in the wrong order": {
+		body: func(m *checkedMachine, _ *faulty, t *sim.Task) {
+			m.p.Info.LockNotifier(t)
+			m.p.Info.Lock(t)
+		},
+		property: "lock-order",
+	},
+	"the notifier tree changes during an invalidation": {
+		body: func(m *checkedMachine, d *faulty, t *sim.Task) {
+			d.invalidate = func(_ *faulty, inner mm.IntervalNotifierOps, t *sim.Task, n *mm.IntervalNotifier, r *mm.NotifierRange, seq uint64) bool {
+				st := m.chk.mmOf(m.mm)
+				st.frozen++
+				m.chk.judgeNotifiers(st)
+				return inner.Invalidate(t, n, r, seq)
+			}
+			m.fork(t)
+		},
+		property: "tree-frozen",
+	},
 	"a window ends that is not open": {
 		body: func(m *checkedMachine, _ *faulty, _ *sim.Task) {
 			m.chk.Window(m.mm, &mm.NotifierRange{Blockable: true}, false)
@@ -502,5 +540,24 @@ func TestABrokenDesignIsCaughtByName(t *testing.T) {
 			require.Equal(t, wordOf(b.property), f.Verdict)
 			require.NotRegexp(t, "[0-9]", f.Title, "titles are for de-duplication")
 		})
+	}
+}
+
+// unbreakable are properties that no design can break from outside of the driver,
+// or that belong to the end of a run.
+var unbreakable = map[string]bool{"evict-paired": true, "restored-running": true, "restore-ends": true}
+
+func TestEveryPropertyCatchesSomething(t *testing.T) {
+	caught := map[string]bool{}
+	for _, b := range brokenDesigns {
+		caught[b.property] = true
+	}
+	for i, p := range Properties() {
+		require.True(t, caught[p.Name] != unbreakable[p.Name], p.Name)
+		require.Contains(t, []string{"stale", "stuck", "misuse", "leak"}, p.Word, p.Name)
+		require.NotEmpty(t, p.Inv, p.Name)
+		require.NotEmpty(t, p.Protects, p.Name)
+		require.NotEmpty(t, p.Source, p.Name)
+		require.True(t, i == 0 || Properties()[i-1].Name < p.Name, "%s: not sorted", p.Name)
 	}
 }

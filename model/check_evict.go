@@ -18,7 +18,8 @@ func (c *checker) StateChanged(p *kfd.Process) { c.lookAtProcess(c.procOf(p)) }
 func dying(p *kfd.Process) bool { return p.Gone() || p.MM.Users() == 0 }
 
 // checkProcess judges counters and queues of a process. False means that it has
-// to be judged later: somebody is inside the lock that makes them agree.
+// to be judged again: somebody is inside the lock that makes them agree, or the
+// worker is about to answer what was invalidated.
 func (c *checker) checkProcess(st *mmState) bool {
 	p := st.proc
 	if p.Info == nil || dying(p) {
@@ -30,11 +31,12 @@ func (c *checker) checkProcess(st *mmState) bool {
 	for _, pd := range p.Devices() {
 		c.judgeDevice(p, pd)
 	}
-	if !p.Info.RestorePending() {
-		for _, x := range st.touched {
-			if !x.ms.leaving && !x.ms.gone {
-				c.judgeForgotten(x.ms, x.k)
-			}
+	if p.Info.RestorePending() {
+		return len(st.touched) == 0
+	}
+	for _, x := range st.touched {
+		if !x.ms.leaving && !x.ms.gone {
+			c.judgeForgotten(x.ms, x.k)
 		}
 	}
 	return true

@@ -24,6 +24,7 @@ type memState struct {
 	wideFlags rangeFlags
 	byCPU     []cpuRange // of a BO with a wide notifier, by Start; made when needed
 
+	last      int  // where rangeAt found something
 	allocated bool // the call that made it has succeeded
 	leaving   bool // off its list: nobody maps its pages any more
 	gone      bool // freed
@@ -83,10 +84,17 @@ func (c *checker) forget(ms *memState) {
 	ms.m.Seen = nil
 }
 
-// rangeAt returns the index of the range that has a page of the BO.
+// rangeAt returns the index of the range that has a page of the BO. As a rule it
+// is the one that was asked for last, or the next.
 func (ms *memState) rangeAt(page uint64) int {
 	r := ms.m.Ranges
 	lo, hi := 0, len(r)
+	for k := ms.last; k < hi && k <= ms.last+1; k++ {
+		if i := page - r[k].Prefix; i < r[k].Len() {
+			ms.last = k
+			return k
+		}
+	}
 	for hi-lo > 1 {
 		if h := int(uint(lo+hi) >> 1); r[h].Prefix <= page {
 			lo = h
@@ -94,6 +102,7 @@ func (ms *memState) rangeAt(page uint64) int {
 			hi = h
 		}
 	}
+	ms.last = lo
 	return lo
 }
 

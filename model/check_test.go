@@ -36,6 +36,8 @@ const (
 	userMem  = kfd.AllocUserptr | kfd.AllocWritable | kfd.AllocExecutable
 )
 
+var machineOfTests = mm.Config{RAM: 4096, Swap: 4096, Nodes: 1, Memlock: ^uint64(0)}
+
 var correctDesigns = map[string]func() kfd.Design{
 	"single": func() kfd.Design { return single.New() },
 	"batch":  func() kfd.Design { return batch.New() },
@@ -49,7 +51,7 @@ func newCheckedMachine(d kfd.Design, ch sim.Chooser) *checkedMachine {
 func newMachineWith(d kfd.Design, ch sim.Chooser, gpus int) *checkedMachine {
 	m := &checkedMachine{s: sim.New(sim.Options{Chooser: ch})}
 	m.chk = newChecker(m.s)
-	m.sys = mm.NewSystem(m.s, mm.Config{RAM: 4096, Swap: 4096, Nodes: 1, Memlock: ^uint64(0)}, m.chk)
+	m.sys = mm.NewSystem(m.s, machineOfTests, m.chk)
 	m.drv = kfd.New(m.s, m.sys, d, gpus, 0, m.chk, m.chk)
 	m.chk.attach(m.sys, m.drv)
 	m.s.SetCheck(m.chk.check)
@@ -229,5 +231,22 @@ func TestACorrectDesignBreaksNoPropertyInAnyOrder(t *testing.T) {
 				require.Nil(t, f, "seed %d: %+v", seed, f)
 			}
 		})
+	}
+}
+
+// TestTheCheckerChangesNothing compares histories with and without one.
+func TestTheCheckerChangesNothing(t *testing.T) {
+	for name, design := range correctDesigns {
+		for seed := range uint64(10) {
+			with := newCheckedMachine(design(), sim.NewSeeded(seed))
+			require.Nil(t, with.run(with.ordinaryLife))
+			without := &checkedMachine{s: sim.New(sim.Options{Chooser: sim.NewSeeded(seed)})}
+			without.chk = newChecker(without.s)
+			without.sys = mm.NewSystem(without.s, machineOfTests, nil)
+			without.drv = kfd.New(without.s, without.sys, design(), 1, 0, nil, nil)
+			without.mm = without.sys.NewMM("100")
+			require.Nil(t, without.run(without.ordinaryLife))
+			require.Equal(t, with.s.History().Fingerprint(), without.s.History().Fingerprint(), "%s, seed %d", name, seed)
+		}
 	}
 }

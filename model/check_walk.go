@@ -118,7 +118,7 @@ func (c *checker) leaks() {
 	}
 	for _, d := range c.drv.GPUs {
 		if d.Mapped() != 0 {
-			c.fail("dma-balance", "pages stay mapped for DMA at the end", strings.Join(d.Leaks(), "; "))
+			c.fail("dma-unmapped", "pages stay mapped for DMA at the end", strings.Join(d.Leaks(), "; "))
 		} else if l := d.Leaks(); len(l) > 0 {
 			c.fail("process-gone", "a GPU address space or queue outlives its process", strings.Join(l, "; "))
 		}

@@ -177,10 +177,11 @@ func TestREADMEListsTheCorpus(t *testing.T) {
 	if next := strings.Index(string(text[at+len(listBegins):]), "\n## "); next >= 0 {
 		end = at + len(listBegins) + next + 1
 	}
-	want := string(text[:at]) + listed(t) + string(text[end:])
+	want := listed(t)
 	if *update {
-		require.NoError(t, os.WriteFile(readme, []byte(want), 0o644))
+		all := string(text[:at]) + want + string(text[end:])
+		require.NoError(t, os.WriteFile(readme, []byte(all), 0o644))
 		return
 	}
-	require.Equal(t, want, string(text), "go test ./model -run README -update")
+	require.Equal(t, strings.Split(want, "\n"), strings.Split(string(text[at:end]), "\n"), "go test ./model -run README -update")
 }

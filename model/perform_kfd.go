@@ -210,33 +210,44 @@ func (r *runner) allocRetrying(t *sim.Task, p *kfd.Process, a *kfd.AllocArgs) (u
 	}
 }
 
-// mapOrUnmap acts on every BO behind the label.
+// mapOrUnmap acts on every BO behind the label. They stay alike: where one of
+// them fails on a device, none has done it there, as with one BO for all ranges.
 func (r *runner) mapOrUnmap(t *sim.Task, th *thread, p *kfd.Process, op *traces.Op) errno.Errno {
 	k := op.X.KFD
 	handles := th.proc.labels.handlesOf(k.Handle)
 	done, err := k.NDevices, errno.Errno(0)
 	for i, h := range handles {
+		if err != 0 && done <= k.NSuccess {
+			break // nothing was done that the others must do, too
+		}
 		if i > 0 {
 			r.drv.Counts.Ioctls++
 		}
-		a := &kfd.MapArgs{Handle: h, DeviceIDs: k.DeviceIDs, NDevices: k.NDevices, NSuccess: k.NSuccess}
-		var n uint32
-		if k.NR == nrMap {
-			n, err = p.MapMemoryToGPU(t, a)
-		} else {
-			n, err = p.UnmapMemoryFromGPU(t, a)
+		a := kfd.MapArgs{Handle: h, DeviceIDs: k.DeviceIDs, NDevices: done, NSuccess: k.NSuccess}
+		n, e := mapOrUnmapOne(t, p, k.NR, &a)
+		if e == 0 {
+			continue
 		}
-		done = min(done, n)
-		if err != 0 {
-			break
+		for _, before := range handles[:i] {
+			r.drv.Counts.Ioctls++
+			undo := kfd.MapArgs{Handle: before, DeviceIDs: k.DeviceIDs, NDevices: done, NSuccess: n}
+			mapOrUnmapOne(t, p, nrMap+nrUnmap-k.NR, &undo)
 		}
+		done, err = n, e
 	}
-	// The kernel copies the struct back after a failure, too: a repeated call
-	// goes on from there.
+	// The kernel copies the struct back after a failure, too: the next call goes on
+	// from there.
 	if k.HasOutNSuccess && done != k.OutNSuccess && err != errno.EAGAIN && err != errno.EINTR {
 		r.differ(op, hex(uint64(done)), hex(uint64(k.OutNSuccess)))
 	}
 	return err
+}
+
+func mapOrUnmapOne(t *sim.Task, p *kfd.Process, nr uint8, a *kfd.MapArgs) (uint32, errno.Errno) {
+	if nr == nrMap {
+		return p.MapMemoryToGPU(t, a)
+	}
+	return p.UnmapMemoryFromGPU(t, a)
 }
 
 func (r *runner) free(t *sim.Task, th *thread, p *kfd.Process, label uint64) errno.Errno {

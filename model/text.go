@@ -31,7 +31,7 @@ func bytesText(runs []phys.ByteRun) string {
 func recordedText(runs []traces.ByteRun) string {
 	p := make([]phys.ByteRun, len(runs))
 	for i, r := range runs {
-		p[i] = phys.ByteRun(r)
+		p[i] = phys.ByteRun{Byte: r.Byte, N: r.N}
 	}
 	return bytesText(p)
 }

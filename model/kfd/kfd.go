@@ -192,14 +192,6 @@ func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher
 // Processes returns the live processes in order of creation.
 func (d *Driver) Processes() []*Process { return d.procs }
 
-// device returns the GPU with an id, nil if there is none.
-func (d *Driver) device(gpuID uint32) *Device {
-	if gpuID == 0 || int(gpuID) > len(d.GPUs) {
-		return nil
-	}
-	return d.GPUs[gpuID-1]
-}
-
 func (d *Driver) stateChanged(p *Process) {
 	if d.watch != nil {
 		d.watch.StateChanged(p)

@@ -102,7 +102,6 @@ func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 		return errno.EINVAL
 	case a == nil:
 		pd.attach(m)
-		a = m.attachment(pd)
 		if w := m.P.drv.watch; w != nil {
 			w.Attached(m, pd)
 		}

@@ -34,7 +34,6 @@ const refPages = 24
 // outside are never mapped but by calls that choose the address.
 type refSpace struct {
 	pages  [refPages]refPage
-	brk    uint64 // pages mapped from page 0 on
 	future bool
 }
 
