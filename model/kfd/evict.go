@@ -4,6 +4,7 @@ package kfd
 
 import (
 	"github.com/kfdsim/kfdsim/model/errno"
+	"github.com/kfdsim/kfdsim/model/gpu"
 	"github.com/kfdsim/kfdsim/model/mm"
 	"github.com/kfdsim/kfdsim/sim"
 )
@@ -91,9 +92,6 @@ func (d *Driver) quiesceMM(t *sim.Task, m *mm.MM, why Trigger) errno.Errno {
 func (p *Process) evictQueues(t *sim.Task, why Trigger) {
 	t.Log(fnQuiesce, uint64(p.MM.ID()), uint64(why), 0)
 	for _, pd := range p.devs {
-		if pd.VM == nil {
-			continue
-		}
 		p.drv.smi(t, SMIEvent{Kind: SMIEviction, MM: p.MM.ID(), Name: p.MM.Name, GPU: pd.Dev.ID(), Trigger: why})
 		pd.evict(t, why)
 	}
@@ -108,11 +106,20 @@ func (pd *ProcessDevice) evict(t *sim.Task, why Trigger) {
 	pd.reasons[why]++
 	pd.evicted++
 	if pd.evicted == 1 {
-		for _, q := range pd.VM.Queues() {
+		for _, q := range pd.hardwareQueues() {
 			q.Preempt(t)
 		}
 	}
 	pd.Dev.dqmLock.Unlock(t)
+}
+
+// hardwareQueues returns the queues of the process on the GPU; without a VM there
+// are none, but reasons to stop them are counted all the same.
+func (pd *ProcessDevice) hardwareQueues() []*gpu.Queue {
+	if pd.VM == nil {
+		return nil
+	}
+	return pd.VM.Queues()
 }
 
 // resumeMM lets the queues of the process run again, as far as this reason goes.
@@ -127,9 +134,6 @@ func (d *Driver) resumeMM(t *sim.Task, m *mm.MM, why Trigger) errno.Errno {
 	}
 	t.Log(fnResume, uint64(m.ID()), uint64(why), 0)
 	for _, pd := range p.devs {
-		if pd.VM == nil {
-			continue
-		}
 		d.smi(t, SMIEvent{Kind: SMIRestore, MM: m.ID(), Name: m.Name, GPU: pd.Dev.ID(), Trigger: why})
 		pd.restore(t, why)
 	}
@@ -149,7 +153,7 @@ func (pd *ProcessDevice) restore(t *sim.Task, why Trigger) {
 		pd.reasons[why]--
 		pd.evicted--
 		if pd.evicted == 0 {
-			for _, q := range pd.VM.Queues() {
+			for _, q := range pd.hardwareQueues() {
 				q.Resume(t)
 			}
 		}

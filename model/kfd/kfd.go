@@ -142,7 +142,7 @@ type Driver struct {
 // Watcher sees what the properties need to see; an implementation notes what is
 // dirty and looks later.
 type Watcher interface {
-	// Evicted: the counters or the queue state of a process changed.
+	// StateChanged: the counters or the queue state of a process changed.
 	StateChanged(p *Process)
 	// Committed: the worker let the queues of p run again. Called before the
 	// notifierLock is dropped.

@@ -59,8 +59,6 @@ func (d *Driver) smi(_ *sim.Task, e SMIEvent) {
 func (d *Driver) smiRescheduled(t *sim.Task, p *Process) {
 	t.Log(fnResched, uint64(p.MM.ID()), 0, 0)
 	for _, pd := range p.devs {
-		if pd.VM != nil {
-			d.smi(t, SMIEvent{Kind: SMIRestoreRescheduled, MM: p.MM.ID(), Name: p.MM.Name, GPU: pd.Dev.ID(), Trigger: TriggerUserptr})
-		}
+		d.smi(t, SMIEvent{Kind: SMIRestoreRescheduled, MM: p.MM.ID(), Name: p.MM.Name, GPU: pd.Dev.ID(), Trigger: TriggerUserptr})
 	}
 }
