@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kfdsim/kfdsim/model/errno"
+	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/kfd/batch"
 	"github.com/kfdsim/kfdsim/model/mm"
 	"github.com/kfdsim/kfdsim/sim"
@@ -155,4 +156,28 @@ func TestWithoutAMachineNothingIsJudged(t *testing.T) {
 	c.afterIoctl(nil, errno.EINVAL)
 	c.atRest()
 	c.endOfRun()
+}
+
+// TestAWideNotifierWatchesEveryRange compares the ranges found behind a notifier
+// over all of a BO with a look at each.
+func TestAWideNotifierWatchesEveryRange(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newCheckedMachine(batch.New(), nil)
+		bo := &kfd.Mem{P: &kfd.Process{MM: m.mm}}
+		for range rapid.IntRange(1, 12).Draw(t, "ranges") {
+			start := rapid.Uint64Range(0, 40).Draw(t, "start")
+			bo.Ranges = append(bo.Ranges, kfd.UserRange{Mem: bo, Start: start, End: start + rapid.Uint64Range(1, 9).Draw(t, "pages")})
+		}
+		lo := rapid.Uint64Range(0, 50).Draw(t, "lo")
+		hi := lo + rapid.Uint64Range(1, 20).Draw(t, "n")
+		found := map[int][2]uint64{}
+		m.chk.overlaps(&mm.IntervalNotifier{Owner: bo}, lo, hi, func(_ *memState, k int, lo, hi uint64) { found[k] = [2]uint64{lo, hi} })
+		want := map[int][2]uint64{}
+		for k, r := range bo.Ranges {
+			if a, b := max(lo, r.Start), min(hi, r.End); a < b {
+				want[k] = [2]uint64{a, b}
+			}
+		}
+		require.Equal(t, want, found)
+	})
 }

@@ -57,8 +57,11 @@ func (d *Device) DMAUnmap(pfn phys.PFN, n uint64) {
 
 // DMAMapped says whether all of n frames from pfn on are mapped for the device.
 func (d *Device) DMAMapped(pfn phys.PFN, n uint64) bool {
-	gap, _ := d.dma.NextGap(uint64(pfn))
-	return gap >= uint64(pfn)+n
+	next, hi := uint64(pfn), uint64(pfn)+n
+	for it := d.dma.Iter(next, hi); it.Next() && it.Run.Lo == next; {
+		next = it.Run.Hi
+	}
+	return next == hi
 }
 
 // Mapped returns the number of frames that are mapped for the device, each
