@@ -3,6 +3,7 @@
 package model
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/kfdsim/kfdsim/model/gpu"
@@ -203,8 +204,8 @@ func (c *checker) touch(ms *memState, k int) {
 	}
 }
 
-// Attached puts a BO into the index of a VM.
-func (c *checker) Attached(m *kfd.Mem, pd *kfd.ProcessDevice) {
+// Placed puts a BO into the index of a VM.
+func (c *checker) Placed(m *kfd.Mem, pd *kfd.ProcessDevice) {
 	ms, vs := c.memOf(m), c.vmOf(pd.VM)
 	lo, hi := m.VA, m.VA+m.Size
 	if !vs.owners.Empty(lo, hi) {
@@ -219,6 +220,15 @@ func (c *checker) Attached(m *kfd.Mem, pd *kfd.ProcessDevice) {
 	}
 	vs.owners.Set(lo, hi, 2*ms.id, 0)
 	ms.vms = append(ms.vms, vs)
+}
+
+// Unplaced takes a BO out of the index of a VM. An entry that is left belongs to
+// nobody then, which the next look at it finds.
+func (c *checker) Unplaced(m *kfd.Mem, pd *kfd.ProcessDevice) {
+	ms, vs := c.memOf(m), c.vmOf(pd.VM)
+	ms.vms = slices.DeleteFunc(ms.vms, func(x *vmState) bool { return x == vs })
+	vs.owners.Clear(m.VA, m.VA+m.Size)
+	c.dirtyGPU(vs, m.VA, m.VA+m.Size)
 }
 
 // Freeing notes that the worker no longer knows the BO.

@@ -65,7 +65,7 @@ func (m *checkedMachine) run(body func(t *sim.Task)) *sim.Failure {
 	m.s.Go("100", func(t *sim.Task) {
 		m.p = m.drv.Open(t, m.mm)
 		for _, id := range m.gpuIDs() {
-			m.p.AcquireVM(t, id, "render node")
+			m.p.AcquireVM(t, id, id)
 			m.p.CreateQueue(t, kfd.QueueArgs{GPUID: id, Type: kfd.QueueSDMA})
 		}
 		body(t)

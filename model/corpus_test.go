@@ -64,8 +64,8 @@ func TestCorpusGivesTheVerdictsThatItNames(t *testing.T) {
 	}
 }
 
-// TestCorpusReadsTheSameOnEveryDesign compares every read of every design that
-// comes out ok with those of the first.
+// TestCorpusReadsTheSameOnEveryDesign compares every read and dump of every
+// design that comes out ok with those of the first.
 func TestCorpusReadsTheSameOnEveryDesign(t *testing.T) {
 	for _, c := range corpus(t) {
 		var want *Result
@@ -78,6 +78,10 @@ func TestCorpusReadsTheSameOnEveryDesign(t *testing.T) {
 				want = r
 			}
 			require.Equal(t, want.Reads, r.Reads, "%s: %s and %s", c.name, want.Design, r.Design)
+			require.Equal(t, want.Dumps, r.Dumps, "%s: %s and %s", c.name, want.Design, r.Design)
+			for _, line := range r.Dumps {
+				require.NotContains(t, line, "gpu=other", "%s on %s", c.name, r.Design)
+			}
 		}
 	}
 }
@@ -130,6 +134,33 @@ func TestCorpusBreaksNoPropertyInAnyOrder(t *testing.T) {
 					require.Fail(t, r.Failure.Title, "seed %d: %s: %s", seed, r.Verdict, r.Failure.Detail)
 				}
 			}
+		})
+	}
+}
+
+func TestATraceThatAsksForTheImpossibleIsAnError(t *testing.T) {
+	const prelude = `openat(AT_FDCWD, "/dev/kfd", O_RDWR|O_CLOEXEC) = 3</dev/kfd>
+openat(AT_FDCWD, "/dev/dri/renderD128", O_RDWR|O_CLOEXEC) = 4</dev/dri/renderD128>
+ioctl(3, AMDKFD_IOC_ACQUIRE_VM, {drm_fd=4, gpu_id=1}) = 0
+ioctl(3, AMDKFD_IOC_CREATE_QUEUE, {gpu_id=1, queue_type=KFD_IOC_QUEUE_TYPE_SDMA} => {queue_id=0}) = 0
+`
+	for name, c := range map[string]struct{ text, want string }{
+		"no memory":                       {"#: ram: 1\n", "x:1:1: 0 pages of memory on 2 nodes: "},
+		"less memory than nodes":          {"#: ram: 32K\n#: nodes: 9\n", "x:1:1: 8 pages of memory on 9 nodes: "},
+		"more nodes needed than memory":   {"#: needs: numa=4611686018427387904\n", "x:1:1: 33554432 pages of memory on 4611686018427387904 nodes: "},
+		"more memory than a machine has":  {"#: ram: 0x7fffffffffffffff\n", "x:1:1: 2251799813685247 pages of memory on 2 nodes: "},
+		"more swap than a machine has":    {"#: swap: 0x7fffffffffffffff\n", "x:1:1: 2251799813685247 pages of swap: "},
+		"a GPU access without a queue":    {"gpu.read(1, 0x10000, 1)\n", "x:1:1: gpu.read: the process has no queue on this GPU: "},
+		"a GPU that is not there":         {prelude + "gpu.read(2, 0x10000, 1)\n", "x:5:1: gpu.read: the process has no queue"},
+		"a GPU of more than 32 bits":      {prelude + "gpu.read(0x100000001, 0x10000, 1)\n", "x:5:1: gpu.read: the process has no queue"},
+		"a wait for a GPU without queues": {prelude + "gpu.wait(2)\n", "x:5:1: gpu.wait: the process has no queue"},
+		"a sleep that time cannot hold":   {"sleep(18446744073709551615)\n", "x:1:1: sleep of 18446744073709551615 ms: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, err := traces.Load("x", strings.NewReader(c.text))
+			require.NoError(t, err)
+			_, err = Run(tr, Options{})
+			require.ErrorContains(t, err, c.want)
 		})
 	}
 }

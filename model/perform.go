@@ -4,6 +4,7 @@ package model
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/sim"
@@ -24,6 +25,9 @@ func (r *runner) perform(t *sim.Task, th *thread, i int) {
 		r.compare(op, val, err)
 	}
 }
+
+// maxSleep is the longest sleep in milliseconds: virtual time must not run over.
+const maxSleep = 365 * 24 * 60 * 60 * 1000
 
 // call performs the op. judged is false for lines that have no result to compare.
 func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64, err errno.Errno, judged bool) {
@@ -55,6 +59,10 @@ func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64
 	case traces.CallIoctl:
 		return r.ioctl(t, th, op)
 	case traces.CallSleep:
+		if op.A[0] > maxSleep {
+			r.fail(op, "sleep of "+strconv.FormatUint(op.A[0], 10)+" ms", "a year is the longest")
+			return 0, 0, false
+		}
 		t.Sleep(sim.Time(op.A[0]) * sim.Millisecond)
 	case traces.CallBarrier:
 		r.barrier(t, th, op)

@@ -22,14 +22,17 @@ type Options struct {
 // Run performs a trace on a design and judges it.
 //
 // The error is an *ErrUnknownDesign, or an *traces.Error when the trace asks for
-// what cannot be performed (a GPU access without a queue). Everything else is a
-// Result.
+// what cannot be performed (a GPU access without a queue, a machine without
+// memory). Everything else is a Result.
 func Run(tr *traces.Trace, o Options) (*Result, error) {
 	if o.Design == "" {
 		o.Design = "batch"
 	}
 	info, err := FindDesign(o.Design)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkMachine(tr); err != nil {
 		return nil, err
 	}
 	var chooser sim.Chooser = sim.RecordedOrder{}

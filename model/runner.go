@@ -3,6 +3,7 @@
 package model
 
 import (
+	"fmt"
 	"sort"
 	"strconv"
 	"strings"
@@ -90,6 +91,22 @@ func machineConfig(d *traces.Directives) mm.Config {
 		c.Memlock = uint64(d.Memlock) >> mm.PageShift
 	}
 	return c
+}
+
+// checkMachine refuses the machine that cannot be: every node has memory.
+func checkMachine(tr *traces.Trace) error {
+	const most = 1 << 40 // pages
+	c := machineConfig(&tr.Directives)
+	what := ""
+	switch {
+	case c.RAM < uint64(c.Nodes) || c.RAM > most:
+		what = fmt.Sprintf("%d pages of memory on %d nodes", c.RAM, c.Nodes)
+	case c.Swap > most:
+		what = fmt.Sprintf("%d pages of swap", c.Swap)
+	default:
+		return nil
+	}
+	return &traces.Error{File: tr.Name, Line: 1, Col: 1, What: what, Why: "every node has a page, and no machine more than 4 PiB"}
 }
 
 func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Options) *runner {

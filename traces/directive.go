@@ -71,11 +71,14 @@ func (d *decoder) directive(l *Line) *fault {
 		if n == 0 || n != len(l.Text) || v > math.MaxInt64 {
 			return bad("a number of bytes, as 64M")
 		}
+		if v == 0 && (key == "ram" || key == "limit") {
+			return bad("at least a byte")
+		}
 		*size = int64(v)
 	case number != nil:
 		v, n := parseNumber(l.Text)
-		if n == 0 || n != len(l.Text) || v > 1024 {
-			return bad("a number from 0 to 1024")
+		if n == 0 || n != len(l.Text) || v < 1 || v > 1024 {
+			return bad("a number from 1 to 1024")
 		}
 		*number = int(v)
 	default:

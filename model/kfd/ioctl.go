@@ -176,7 +176,7 @@ func (p *Process) bind(gpuID uint32) (*ProcessDevice, errno.Errno) {
 //
 // Kernel: amdgpu_amdkfd_gpuvm_alloc_memory_of_gpu, amdgpu_amdkfd_gpuvm.c.
 func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags uint32, ranges []AddrRange) (uint64, errno.Errno) {
-	m := p.newMem(pd, va>>mm.PageShift, flags, ranges)
+	m := p.newMem(pd, va, flags, ranges)
 	if len(ranges) == 1 {
 		m.UserAddr = ranges[0].Start
 	}

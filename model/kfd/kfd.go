@@ -134,9 +134,12 @@ type Driver struct {
 	// procs are the live processes in order of creation.
 	procs []*Process
 	byMM  map[*mm.MM]*Process
-	watch Watcher
-	limit uint64 // bytes
-	used  uint64 // bytes; changes in single steps
+	// acquired are the render node files whose VM has become a process's. It
+	// stays so after the process.
+	acquired map[any]bool
+	watch    Watcher
+	limit    uint64 // bytes
+	used     uint64 // bytes; changes in single steps
 }
 
 // Watcher sees what the properties need to see; an implementation notes what is
@@ -153,10 +156,12 @@ type Watcher interface {
 	Dropping(r *UserRange)
 	// Evicting: a window counted an eviction of p.
 	Evicting(p *Process, r *mm.NotifierRange)
-	// Allocated: a BO came. Attached: a GPU has it from now on. Freeing: it has
-	// left its list. Freed: it is gone; also one that could not be made.
+	// Allocated: a BO came. Placed: it has its addresses on a GPU from now on;
+	// Unplaced: until now. Freeing: it has left its list. Freed: it is gone; also
+	// one that could not be made.
 	Allocated(m *Mem)
-	Attached(m *Mem, pd *ProcessDevice)
+	Placed(m *Mem, pd *ProcessDevice)
+	Unplaced(m *Mem, pd *ProcessDevice)
 	Freeing(m *Mem)
 	Freed(m *Mem)
 	// Gone: a process was torn down completely.
@@ -175,7 +180,7 @@ type Device struct {
 // New makes a driver for the GPUs of a machine. limit is the memory limit in
 // bytes, 0 for the driver's own.
 func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher, gw gpu.Watcher) *Driver {
-	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, watch: w, limit: limit}
+	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, acquired: map[any]bool{}, watch: w, limit: limit}
 	if limit == 0 {
 		dr.limit = SystemMemLimit(sys.Mem.Total() << mm.PageShift)
 	}

@@ -131,26 +131,32 @@ func (m *Mem) RangesIn(lo, hi uint64) []UserRange {
 	return m.Ranges[first:end]
 }
 
-// attach makes the BO known by its GPU address.
+// place gives the BO its addresses on the GPU, as long as it is mapped there.
 //
-// Preconditions: ProcessInfo.lock is held.
-func (pd *ProcessDevice) attach(m *Mem) {
-	m.attachments = append(m.attachments, attachment{pd: pd})
+// Kernel: amdgpu_vm_bo_insert_map.
+//
+// Preconditions: ProcessInfo.lock is held; nothing else has the addresses.
+func (pd *ProcessDevice) place(m *Mem) {
 	i, _ := pd.at(m.VA)
 	pd.byVA = slices.Insert(pd.byVA, i, m)
+	if w := m.P.drv.watch; w != nil {
+		w.Placed(m, pd)
+	}
 }
 
-// detachAll makes every GPU forget the BO's address.
+// unplace gives the addresses back.
 //
-// Preconditions: ProcessInfo.lock is held.
-func (m *Mem) detachAll() {
-	for k := range m.attachments {
-		pd := m.attachments[k].pd
-		if i, ok := pd.at(m.VA); ok {
-			pd.byVA = slices.Delete(pd.byVA, i, i+1)
-		}
+// Kernel: amdgpu_vm_bo_unmap.
+//
+// Preconditions: ProcessInfo.lock is held; no entry and no cached translation is
+// left.
+func (pd *ProcessDevice) unplace(m *Mem) {
+	if i, ok := pd.at(m.VA); ok {
+		pd.byVA = slices.Delete(pd.byVA, i, i+1)
 	}
-	m.attachments = nil
+	if w := m.P.drv.watch; w != nil {
+		w.Unplaced(m, pd)
+	}
 }
 
 // at returns where in byVA a BO at the GPU page va is or would be.
@@ -158,9 +164,9 @@ func (pd *ProcessDevice) at(va uint64) (int, bool) {
 	return slices.BinarySearchFunc(pd.byVA, va, func(m *Mem, va uint64) int { return cmp.Compare(m.VA, va) })
 }
 
-// Attached returns the BOs that have a place in the GPU pages [lo,hi), in order of
-// their addresses. The caller must not modify the slice.
-func (pd *ProcessDevice) Attached(lo, hi uint64) []*Mem {
+// Placed returns the BOs that have addresses in the GPU pages [lo,hi), in order of
+// them. The caller must not modify the slice.
+func (pd *ProcessDevice) Placed(lo, hi uint64) []*Mem {
 	first, _ := pd.at(lo)
 	if first > 0 && pd.byVA[first-1].VA+pd.byVA[first-1].Size > lo {
 		first--

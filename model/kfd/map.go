@@ -90,30 +90,23 @@ func (p *Process) mapMem(t *sim.Task, a *MapArgs) (uint32, errno.Errno) {
 //
 // Kernel: amdgpu_amdkfd_gpuvm_map_memory_to_gpu, amdgpu_amdkfd_gpuvm.c.
 func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
-	if m.VA == 0 || !m.vaInAperture() {
+	if m.VA == 0 || m.unaligned || !m.vaInAperture() {
 		return errno.EINVAL
 	}
 	info := m.P.Info
 	info.lock.Lock(t)
 	a := m.attachment(pd)
 	switch {
-	case a == nil && m.overlapsMapped(pd):
+	case a != nil && a.mapped:
+		info.lock.Unlock(t)
+		return 0
+	case m.overlapsMapped(pd):
 		info.lock.Unlock(t)
 		return errno.EINVAL
 	case a == nil:
-		pd.attach(m)
-		if w := m.P.drv.watch; w != nil {
-			w.Attached(m, pd)
-		}
-		for i := range m.Ranges {
-			if r := &m.Ranges[i]; r.dma {
-				m.dma(pd, r, true)
-			}
-		}
-	case a.mapped:
-		info.lock.Unlock(t)
-		return 0
+		m.attachTo(pd)
 	}
+	pd.place(m)
 	err := errno.Errno(0)
 	if mo, ok := m.P.drv.Design.(Mapper); ok {
 		err = mo.Map(t, m)
@@ -124,12 +117,26 @@ func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 			}
 		}
 	}
-	if a = m.attachment(pd); err == 0 {
-		a.mapped = true
+	if err == 0 {
+		m.attachment(pd).mapped = true
+	} else {
+		pd.unplace(m)
 	}
 	info.lock.Unlock(t)
 	m.P.drv.stateChanged(m.P)
 	return err
+}
+
+// attachTo makes the BO's pages reachable by the GPU's DMA.
+//
+// Kernel: kfd_mem_attach, amdgpu_amdkfd_gpuvm.c.
+func (m *Mem) attachTo(pd *ProcessDevice) {
+	m.attachments = append(m.attachments, attachment{pd: pd})
+	for i := range m.Ranges {
+		if r := &m.Ranges[i]; r.dma {
+			m.dma(pd, r, true)
+		}
+	}
 }
 
 // Mapper is a Design that does by itself what mapping a BO on a GPU takes, and
@@ -151,7 +158,7 @@ func (m *Mem) rangeInvalid(t *sim.Task, r *UserRange) bool {
 //
 // Kernel: amdgpu_vm_bo_map's check for overlapping mappings.
 func (m *Mem) overlapsMapped(pd *ProcessDevice) bool {
-	return len(pd.Attached(m.VA, m.VA+m.Size)) > 0
+	return len(pd.Placed(m.VA, m.VA+m.Size)) > 0
 }
 
 // UnmapMemoryFromGPU takes a BO's entries off the GPUs DeviceIDs[NSuccess:].
@@ -208,6 +215,7 @@ func (m *Mem) unmapFrom(t *sim.Task, pd *ProcessDevice) errno.Errno {
 	// pages up with their translations still cached.
 	pd.VM.FlushTLB(t)
 	a.mapped = false
+	pd.unplace(m)
 	info.lock.Unlock(t)
 	m.P.drv.stateChanged(m.P)
 	return 0
@@ -251,7 +259,7 @@ func (p *Process) freeMem(t *sim.Task, m *Mem) {
 	p.drv.Design.ReleaseUserPages(t, m)
 	info.lock.Lock(t)
 	m.dropPages()
-	m.detachAll()
+	m.attachments = nil
 	m.freed = true
 	info.lock.Unlock(t)
 	p.drv.unreserveMemLimit(m.Size << mm.PageShift)

@@ -45,11 +45,14 @@ func (r *UserRange) Len() uint64 { return r.End - r.Start }
 //
 // Kernel: struct kgd_mem, amdgpu_amdkfd.h, with its amdgpu_bo and ttm_tt.
 type Mem struct {
-	P     *Process
-	Dev   *ProcessDevice // the GPU whose handle it is
-	VA    uint64         // GPU page of its first page; immutable
-	Size  uint64         // pages; immutable
-	Flags uint32         // KFD_IOC_ALLOC_MEM_FLAGS_*; immutable
+	P    *Process
+	Dev  *ProcessDevice // the GPU whose handle it is
+	VA   uint64         // GPU page of its first page; immutable
+	Size uint64         // pages; immutable
+	// unaligned says that the GPU address asked for is not a page's: such a BO can
+	// be made, and not mapped. Immutable.
+	unaligned bool
+	Flags     uint32 // KFD_IOC_ALLOC_MEM_FLAGS_*; immutable
 	// UserAddr is the CPU address that single allocations registered (bytes).
 	UserAddr uint64
 	handle   uint32
@@ -140,8 +143,8 @@ func (m *Mem) pteFlags() gpu.PTE {
 }
 
 // newMem makes a BO with its ranges, not yet registered.
-func (p *Process) newMem(pd *ProcessDevice, vaPage uint64, flags uint32, ranges []AddrRange) *Mem {
-	m := &Mem{P: p, Dev: pd, VA: vaPage, Flags: flags, Ranges: make([]UserRange, len(ranges))}
+func (p *Process) newMem(pd *ProcessDevice, va uint64, flags uint32, ranges []AddrRange) *Mem {
+	m := &Mem{P: p, Dev: pd, VA: va >> mm.PageShift, unaligned: va&(mm.PageSize-1) != 0, Flags: flags, Ranges: make([]UserRange, len(ranges))}
 	for i, r := range ranges {
 		u := &m.Ranges[i]
 		u.Mem, u.Start = m, r.Start>>mm.PageShift

@@ -128,8 +128,8 @@ func (p *Process) Gone() bool { return p.gone }
 // AcquireVM gives the process its address space on a GPU. file identifies the
 // open render node.
 //
-// Errors: EINVAL for a bad gpu_id or file (nil), EBUSY when another file was
-// acquired before.
+// Errors: EINVAL for a bad gpu_id or file (nil) and for a file that another
+// process or GPU has acquired, EBUSY when another file was acquired before.
 //
 // Kernel: kfd_ioctl_acquire_vm, kfd_chardev.c.
 func (p *Process) AcquireVM(t *sim.Task, gpuID uint32, file any) errno.Errno {
@@ -151,7 +151,10 @@ func (p *Process) acquireVM(gpuID uint32, file any) errno.Errno {
 		return 0
 	case pd.drmFile != nil:
 		return errno.EBUSY
+	case p.drv.acquired[file]:
+		return errno.EINVAL // already a compute VM
 	}
+	p.drv.acquired[file] = true
 	pd.drmFile = file
 	pd.VM = pd.Dev.NewVM(p.MM.Name)
 	pd.VM.Owner = p

@@ -19,16 +19,52 @@ type svmRanges struct{ pages phys.Map }
 // SVMSetAttr makes [start,start+size) (bytes) an SVM range. SVM is here only for
 // its conflicts with user memory: the range is never mapped.
 //
-// Errors: EINVAL for an unaligned or empty range.
+// Errors: EINVAL for an unaligned or empty range and without an acquired VM,
+// EOVERFLOW behind the end of the address space, EFAULT where nothing is mapped,
+// EADDRINUSE where a GPU has a BO mapped at the same address.
 //
-// Kernel: svm_range_set_attr, kfd_svm.c.
+// Kernel: kfd_ioctl_svm, kfd_chardev.c; svm_range_set_attr, kfd_svm.c.
 func (p *Process) SVMSetAttr(t *sim.Task, start, size uint64) errno.Errno {
-	if (start|size)&(mm.PageSize-1) != 0 || size == 0 || start+size < start {
+	if (start|size)&(mm.PageSize-1) != 0 || start == 0 || size == 0 || p.Info == nil {
 		return errno.EINVAL
 	}
-	p.svmLock.Lock(t)
-	p.svms.pages.Set(start>>mm.PageShift, (start+size)>>mm.PageShift, 0, 0)
-	p.svmLock.Unlock(t)
+	p.Info.lock.Lock(t)
+	p.MM.WriteLock(t)
+	err := p.svmRangeIsValid(start, size)
+	if err == 0 {
+		p.svmLock.Lock(t)
+		p.svms.pages.Set(start>>mm.PageShift, (start+size)>>mm.PageShift, 0, 0)
+		p.svmLock.Unlock(t)
+	}
+	p.MM.WriteUnlock(t)
+	p.Info.lock.Unlock(t)
+	return err
+}
+
+// svmRangeIsValid says whether [start,start+size) (bytes) may become SVM.
+//
+// Preconditions: ProcessInfo.lock and, for writing, mmap_lock are held.
+//
+// Kernel: svm_range_is_valid, kfd_svm.c.
+func (p *Process) svmRangeIsValid(start, size uint64) errno.Errno {
+	if start+size < start {
+		return errno.EOVERFLOW
+	}
+	lo, hi := start>>mm.PageShift, (start+size)>>mm.PageShift
+	for at := lo; at < hi; {
+		v := p.MM.FindVMA(at)
+		if v == nil || v.Start > at {
+			return errno.EFAULT
+		}
+		at = v.End
+	}
+	for _, pd := range p.devs {
+		for _, m := range pd.Placed(lo, hi) {
+			if m.MappedOn(pd) {
+				return errno.EADDRINUSE
+			}
+		}
+	}
 	return 0
 }
 

@@ -35,7 +35,7 @@ func (*Design) Access(t *sim.Task, p *kfd.Process, gpuID int, va, n uint64, f fu
 // touched returns the ranges that are mapped on the GPU in the GPU pages [lo,hi).
 func touched(pd *kfd.ProcessDevice, lo, hi uint64) []*kfd.UserRange {
 	var out []*kfd.UserRange
-	for _, m := range pd.Attached(lo, hi) {
+	for _, m := range pd.Placed(lo, hi) {
 		if !m.MappedOn(pd) {
 			continue
 		}
