@@ -24,7 +24,8 @@ func (i *ProcessInfo) add(m *Mem) {
 	i.bos = append(i.bos, m)
 }
 
-// remove makes the worker forget a BO.
+// remove makes the worker forget a BO. The lists of what was hit drop it when the
+// next pass collects them: at exit every BO is on one of them.
 //
 // Preconditions: ProcessInfo.lock is held.
 func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
@@ -34,12 +35,6 @@ func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
 	i.bos[m.pos].pos = m.pos
 	i.bos[last] = nil
 	i.bos = i.bos[:last]
-	switch {
-	case m.onInval:
-		i.inval = slices.DeleteFunc(i.inval, func(x *Mem) bool { return x == m })
-	case m.noted:
-		i.touched = slices.DeleteFunc(i.touched, func(x *Mem) bool { return x == m })
-	}
 	m.removed = true
 	i.notifierLock.Unlock(t)
 }
@@ -71,9 +66,12 @@ func (m *Mem) markInvalidLocked() {
 //
 // Preconditions: ProcessInfo.lock and notifierLock are held.
 func (i *ProcessInfo) collectLocked() {
+	i.inval = slices.DeleteFunc(i.inval, func(m *Mem) bool { return m.removed })
 	for _, m := range i.touched {
-		m.noted, m.onInval = false, true
-		i.inval = append(i.inval, m)
+		if !m.removed {
+			m.noted, m.onInval = false, true
+			i.inval = append(i.inval, m)
+		}
 	}
 	clear(i.touched)
 	i.touched = i.touched[:0]
@@ -118,9 +116,6 @@ func (m *Mem) settleLocked() {
 // caller must not modify the slice.
 func (i *ProcessInfo) BOs() []*Mem { return i.bos }
 
-// Inval returns the BOs that the worker works on.
-func (i *ProcessInfo) Inval() []*Mem { return i.inval }
-
 // RangesIn returns the ranges of the BO that lie in the GPU pages [lo,hi).
 func (m *Mem) RangesIn(lo, hi uint64) []UserRange {
 	if hi <= m.VA || lo >= m.VA+m.Size {
@@ -137,8 +132,7 @@ func (m *Mem) RangesIn(lo, hi uint64) []UserRange {
 //
 // Preconditions: ProcessInfo.lock is held; nothing else has the addresses.
 func (pd *ProcessDevice) place(m *Mem) {
-	i, _ := pd.at(m.VA)
-	pd.byVA = slices.Insert(pd.byVA, i, m)
+	pd.byVA.ReplaceOrInsert(m)
 	if w := m.P.drv.watch; w != nil {
 		w.Placed(m, pd)
 	}
@@ -151,26 +145,25 @@ func (pd *ProcessDevice) place(m *Mem) {
 // Preconditions: ProcessInfo.lock is held; no entry and no cached translation is
 // left.
 func (pd *ProcessDevice) unplace(m *Mem) {
-	if i, ok := pd.at(m.VA); ok {
-		pd.byVA = slices.Delete(pd.byVA, i, i+1)
-	}
+	pd.byVA.Delete(m)
 	if w := m.P.drv.watch; w != nil {
 		w.Unplaced(m, pd)
 	}
 }
 
-// at returns where in byVA a BO at the GPU page va is or would be.
-func (pd *ProcessDevice) at(va uint64) (int, bool) {
-	return slices.BinarySearchFunc(pd.byVA, va, func(m *Mem, va uint64) int { return cmp.Compare(m.VA, va) })
-}
-
 // Placed returns the BOs that have addresses in the GPU pages [lo,hi), in order of
-// them. The caller must not modify the slice.
+// them.
 func (pd *ProcessDevice) Placed(lo, hi uint64) []*Mem {
-	first, _ := pd.at(lo)
-	if first > 0 && pd.byVA[first-1].VA+pd.byVA[first-1].Size > lo {
-		first--
-	}
-	end, _ := pd.at(hi)
-	return pd.byVA[first:max(first, end)]
+	var out []*Mem
+	pd.byVA.DescendLessOrEqual(&Mem{VA: lo}, func(m *Mem) bool {
+		if m.VA < lo && lo < m.VA+m.Size {
+			out = append(out, m)
+		}
+		return false
+	})
+	pd.byVA.AscendRange(&Mem{VA: lo}, &Mem{VA: hi}, func(m *Mem) bool {
+		out = append(out, m)
+		return true
+	})
+	return out
 }

@@ -3,6 +3,8 @@
 package kfd
 
 import (
+	"github.com/google/btree"
+
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/gpu"
 	"github.com/kfdsim/kfdsim/model/mm"
@@ -54,7 +56,7 @@ type ProcessDevice struct {
 	nextHandle uint32
 	// byVA are the attached BOs by GPU address, which never overlap; protected by
 	// ProcessInfo.lock.
-	byVA []*Mem
+	byVA *btree.BTreeG[*Mem]
 	// evicted counts the reasons to keep queues stopped; it is the sum of
 	// reasons. Protected by Device.dqmLock.
 	evicted int
@@ -98,7 +100,8 @@ func (d *Driver) Open(t *sim.Task, m *mm.MM) *Process {
 	p.svmLock.Init(d.Sim, classSVM)
 	p.release.Init(d.Sim, "kfd_process_wq", p.wqRelease)
 	for _, g := range d.GPUs {
-		p.devs = append(p.devs, &ProcessDevice{p: p, Dev: g, handles: map[uint32]*Mem{}})
+		p.devs = append(p.devs, &ProcessDevice{p: p, Dev: g, handles: map[uint32]*Mem{},
+			byVA: btree.NewG(16, func(a, b *Mem) bool { return a.VA < b.VA })})
 	}
 	m.Grab()
 	m.OnRelease(p.notifierRelease)

@@ -46,18 +46,24 @@ func unregisterAll(t *sim.Task, m *kfd.Mem) {
 	}
 }
 
-// Map faults every range once. The pages are forgotten again: the first
-// access looks for itself.
+// Map faults every range once. The pages are forgotten again: the first access
+// looks for itself. A range that collides (copy-on-write that the fault itself
+// broke) does not keep the others from being faulted.
 func (*Design) Map(t *sim.Task, m *kfd.Mem) errno.Errno {
+	collided := errno.Errno(0)
 	for i := range m.Ranges {
 		r := &m.Ranges[i]
 		err := r.GetUserPages(t)
 		r.DropFetch(t)
-		if err != 0 {
+		switch err {
+		case 0:
+		case errno.EAGAIN:
+			collided = err
+		default:
 			return err
 		}
 	}
-	return 0
+	return collided
 }
 
 // ReleaseUserPages removes the notifiers.
