@@ -4,6 +4,7 @@ package model
 
 import (
 	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
 	"github.com/kfdsim/kfdsim/traces"
 )
@@ -17,10 +18,12 @@ func (r *runner) ambientFor(t *sim.Task, th *thread, op *traces.Op, addr, n uint
 	}
 }
 
-// ambient fills the holes of [addr,addr+n) with anonymous memory.
+// ambient fills the holes of [addr,addr+n) with anonymous memory. A hand-written
+// trace shows everything that it does: what it has mapped or unmapped itself is
+// never ambient there. A capture may lack the call that mapped it again.
 func (r *runner) ambient(t *sim.Task, m *mm.MM, addr, n uint64) {
 	lo, hi, ok := pages(addr, n)
-	if !ok {
+	if !ok || !r.captured && !r.shown(m).Empty(lo, hi) {
 		return
 	}
 	for lo < hi {
@@ -42,6 +45,29 @@ func (r *runner) ambient(t *sim.Task, m *mm.MM, addr, n uint64) {
 		r.rep.Ambient++
 		r.rep.AmbientPages += end - lo
 		lo = end
+	}
+}
+
+// shown returns the pages that the trace has mapped or unmapped in an address
+// space.
+func (r *runner) shown(m *mm.MM) *phys.Map {
+	if r.seen[m] == nil {
+		r.seen[m] = &phys.Map{}
+	}
+	return r.seen[m]
+}
+
+// inheritShown gives a forked child what its parent's trace has shown.
+func (r *runner) inheritShown(parent, child *mm.MM) {
+	for run := range r.shown(parent).Runs(0, mm.TaskSize) {
+		r.shown(child).Set(run.Lo, run.Hi, 0, 0)
+	}
+}
+
+// show notes that the trace itself decides what is at [addr,addr+n).
+func (r *runner) show(m *mm.MM, addr, n uint64) {
+	if lo, hi, ok := pages(addr, n); ok && !r.captured {
+		r.shown(m).Set(lo, hi, 0, 0)
 	}
 }
 

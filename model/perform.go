@@ -110,13 +110,9 @@ func (r *runner) takeOver(th *thread, op *traces.Op) bool {
 
 // compare notes a result that the trace records otherwise. Labels (tasks,
 // descriptors, handles) are not compared: each stands for what this run
-// returned. What is recorded holds for recorded order: under a seed other
-// results are no difference.
+// returned.
 func (r *runner) compare(op *traces.Op, val uint64, err errno.Errno) {
 	want := &op.Result
-	if !r.recorded {
-		return
-	}
 	switch want.Kind {
 	case traces.ResultErr:
 		if int32(err) != want.Errno {
@@ -128,7 +124,7 @@ func (r *runner) compare(op *traces.Op, val uint64, err errno.Errno) {
 		}
 	case traces.ResultBytes:
 		if err != 0 {
-			r.differ(op, gotText(val, err), "bytes")
+			r.differ(op, gotText(val, err), recordedText(op.X.Data))
 		}
 	}
 }
@@ -149,12 +145,25 @@ func gotText(val uint64, err errno.Errno) string {
 	return fmt.Sprintf("%#x", val)
 }
 
+// compared says whether what the trace records must come out. The record is of one
+// order of the lines; where several tasks run in another one, other results are no
+// difference.
+func (r *runner) compared() bool { return r.recorded || len(r.lives) == 1 }
+
+// callName names a call for a report; an ioctl by its request.
+func callName(op *traces.Op) string {
+	if op.Call == traces.CallIoctl && op.X != nil && op.X.KFD != nil {
+		return traces.IoctlName(op.X.KFD.NR)
+	}
+	return op.Call.String()
+}
+
 // maxDifferences bounds what is listed; the first decides.
 const maxDifferences = 20
 
 func (r *runner) differ(op *traces.Op, got, want string) {
-	if r.recorded && len(r.differs) < maxDifferences {
-		r.differs = append(r.differs, Difference{op.Line, op.Call.String(), got, want})
+	if r.compared() && len(r.differs) < maxDifferences {
+		r.differs = append(r.differs, Difference{op.Line, callName(op), got, want})
 	}
 }
 

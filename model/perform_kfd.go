@@ -288,7 +288,7 @@ func (r *runner) gpuCall(t *sim.Task, p *kfd.Process, id uint32, op *traces.Op) 
 	async := op.X != nil && op.X.Async
 	bytes, err := p.GPUAccess(t, id, pkt, async)
 	if op.Call == traces.CallGPURead && !async && !t.Killed() {
-		r.saw(op, id, bytes, err)
+		r.saw(op, id, op.A[1], bytes, err)
 	}
 	return 0, err, true
 }

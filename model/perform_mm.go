@@ -17,7 +17,9 @@ func (r *runner) memoryCall(t *sim.Task, th *thread, op *traces.Op) (val uint64,
 	case traces.CallMmap:
 		val, err = r.mmap(t, th, op)
 	case traces.CallMunmap:
-		err = m.Munmap(t, a[0], a[1])
+		if err = m.Munmap(t, a[0], a[1]); err == 0 {
+			r.show(m, a[0], a[1])
+		}
 	case traces.CallMremap:
 		val, err = r.mremap(t, th, op)
 	case traces.CallBrk:
@@ -49,7 +51,7 @@ func (r *runner) memoryCall(t *sim.Task, th *thread, op *traces.Op) (val uint64,
 		var bytes []phys.ByteRun
 		bytes, err = m.Load(t, nil, a[0], a[1])
 		err = r.outOfMemory(t, th, err)
-		r.saw(op, 0, bytes, err)
+		r.saw(op, 0, a[0], bytes, err)
 	default:
 		return r.later(t, th, op)
 	}
@@ -80,8 +82,8 @@ func (r *runner) outOfMemory(_ *sim.Task, th *thread, err errno.Errno) errno.Err
 }
 
 // saw notes what a read returned and compares it with the record.
-func (r *runner) saw(op *traces.Op, gpu uint32, bytes []phys.ByteRun, err errno.Errno) {
-	rd := Read{Line: op.Line, GPU: gpu}
+func (r *runner) saw(op *traces.Op, gpu uint32, addr uint64, bytes []phys.ByteRun, err errno.Errno) {
+	rd := Read{Line: op.Line, GPU: gpu, Addr: addr}
 	if err != 0 {
 		rd.Errno = err.String()
 	} else {
@@ -118,7 +120,11 @@ func (r *runner) mmap(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Err
 	if a[5]&(mm.PageSize-1) != 0 {
 		return 0, errno.EINVAL
 	}
-	return m.Mmap(t, addr, a[1], uint32(a[2]), flags, f, a[5]>>mm.PageShift)
+	got, err := m.Mmap(t, addr, a[1], uint32(a[2]), flags, f, a[5]>>mm.PageShift)
+	if err == 0 {
+		r.show(m, got, a[1])
+	}
+	return got, err
 }
 
 // mremap replays a move to the recorded address.
@@ -136,7 +142,12 @@ func (r *runner) mremap(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.E
 			flags |= mremapFixed | mremapMayMove
 		}
 	}
-	return m.Mremap(t, a[0], a[1], a[2], flags, to)
+	got, err := m.Mremap(t, a[0], a[1], a[2], flags, to)
+	if err == 0 {
+		r.show(m, a[0], a[1])
+		r.show(m, got, a[2])
+	}
+	return got, err
 }
 
 func pageUp(n uint64) uint64 { return (n + mm.PageSize - 1) &^ (mm.PageSize - 1) }

@@ -165,6 +165,7 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 		if m, err = m.DupMM(t, c.name()); err != 0 {
 			return 0, err
 		}
+		r.inheritShown(parent.mm, m)
 	}
 	p := r.newProcess(c.tid, m)
 	p.parent, p.brkSet = parent, parent.brkSet

@@ -20,6 +20,9 @@ type Result struct {
 	// empty when it does not say.
 	Verdict string `json:"verdict"`
 	Want    string `json:"want,omitempty"`
+	// Compared says whether recorded results and Want were judged: not where several
+	// tasks ran in another order than the recorded one.
+	Compared bool `json:"expectations_compared"`
 	// Reason says why a verdict is not ok, in one line.
 	Reason  string       `json:"reason,omitempty"`
 	Failure *sim.Failure `json:"-"`
@@ -62,6 +65,7 @@ type Difference struct {
 type Read struct {
 	Line  int            `json:"line"`
 	GPU   uint32         `json:"gpu,omitempty"` // 0: by the CPU
+	Addr  uint64         `json:"addr"`          // GPU or CPU address, bytes
 	Errno string         `json:"errno,omitempty"`
 	Bytes []phys.ByteRun `json:"bytes,omitempty"`
 }

@@ -66,13 +66,13 @@ func (r *runner) result(o Options) *Result {
 		Fingerprint: fmt.Sprintf("%016x", r.s.History().Fingerprint()),
 		Events:      r.s.History().Len(), VirtualNS: int64(r.s.Now()),
 		Counts: r.counts(), Report: r.report(),
-		tail: r.s.History().Tail(200),
+		Compared: r.compared(), tail: r.s.History().Tail(200),
 	}
 	for i := range r.drv.SMI {
 		res.SMI = append(res.SMI, r.drv.SMI[i].String())
 	}
 	for _, e := range r.tr.Directives.Result {
-		if e.Design == o.Design && r.recorded {
+		if e.Design == o.Design && res.Compared {
 			res.Want = e.Verdict
 		}
 	}

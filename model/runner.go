@@ -10,6 +10,7 @@ import (
 
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
 	"github.com/kfdsim/kfdsim/traces"
 )
@@ -41,6 +42,7 @@ type runner struct {
 	procs    []*process // in order of creation, dead ones too until waited for
 	nprocs   int
 	files    map[string]*mm.File
+	seen     map[*mm.MM]*phys.Map // by address space: what the trace itself mapped or unmapped
 	fileList []*mm.File
 	barriers map[string]*barrier
 
@@ -110,7 +112,7 @@ func checkMachine(tr *traces.Trace) error {
 }
 
 func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Options) *runner {
-	r := &runner{tr: tr, recorded: !chooser.Preemptive(), files: map[string]*mm.File{}, barriers: map[string]*barrier{}}
+	r := &runner{tr: tr, recorded: !chooser.Preemptive(), files: map[string]*mm.File{}, seen: map[*mm.MM]*phys.Map{}, barriers: map[string]*barrier{}}
 	r.captured = tr.Timed || len(tr.Skipped) > 0
 	r.s = sim.New(sim.Options{Chooser: chooser})
 	r.chk = newChecker(r.s)

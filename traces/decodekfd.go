@@ -100,7 +100,7 @@ func (d *decoder) kfdStruct(o *Op, k *KFDArgs, fields []kfdField, v Value, after
 			if a.Name != nil {
 				at = d.at(a.Name)
 			}
-			return &fault{at, "unknown field " + clip(a.Name), kfdNameOf(k.NR) + " has " + fieldNames(fields)}
+			return &fault{at, "unknown field " + clip(a.Name), IoctlName(k.NR) + " has " + fieldNames(fields)}
 		}
 		if f := fields[i].decode(d, o, k, a.Value, after); f != nil {
 			return f
@@ -137,7 +137,8 @@ func fieldNames(fields []kfdField) string {
 	return strings.Join(names, ", ")
 }
 
-func kfdNameOf(nr uint8) string {
+// IoctlName returns the name of a KFD ioctl by its number.
+func IoctlName(nr uint8) string {
 	for name, n := range kfdNames {
 		if n == nr {
 			return "AMDKFD_IOC_" + name

@@ -156,8 +156,8 @@ type Extra struct {
 
 // NameCount counts the calls of one name.
 type NameCount struct {
-	Name  string
-	Count int
+	Name  string `json:"name"`
+	Count int    `json:"count"`
 }
 
 // Trace is a whole checked trace.

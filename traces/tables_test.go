@@ -49,7 +49,7 @@ func TestEveryFieldOfAnIoctlIsKept(t *testing.T) {
 		"attrs": "[{type=7, value=7}]", "events": "[7]", "events_ptr": "[{event_id=7}]",
 	}
 	for nr, fields := range kfdFields {
-		name := kfdNameOf(nr)
+		name := IoctlName(nr)
 		for _, f := range fields {
 			value := lists[f.name]
 			if value == "" {

@@ -38,6 +38,7 @@ func writeReport(w io.Writer, res *model.Result, tail []sim.Event) {
 	fmt.Fprintln(w)
 	writeCounts(w, &res.Counts)
 	writeLimits(w, &res.Report)
+	writeNotes(w, res)
 	writeFailure(w, res, tail)
 }
 
@@ -60,12 +61,18 @@ func virtualTime(t sim.Time) string {
 	return fmt.Sprintf("%d.%06d s", us/1_000_000, us%1_000_000)
 }
 
-// writeCounts prints every counter under the name that it has in JSON.
+// alwaysShown are the counters that a report shows even when they are 0.
+var alwaysShown = []string{"lines", "ioctls", "notifiers", "invalidations", "evictions", "restores", "pages_faulted", "ptes_written", "tlb_flushes"}
+
+// writeCounts prints the counters under the names that they have in JSON: the main
+// ones, and what is not 0.
 func writeCounts(w io.Writer, counts *model.Counts) {
 	v := reflect.ValueOf(counts).Elem()
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		fmt.Fprintf(w, lineFormat, name, v.Field(i).Uint())
+		if n := v.Field(i).Uint(); n != 0 || slices.Contains(alwaysShown, name) {
+			fmt.Fprintf(w, lineFormat, name, n)
+		}
 	}
 }
 
@@ -79,6 +86,16 @@ func writeLimits(w io.Writer, rep *model.Report) {
 	fmt.Fprintf(w, lineFormat, "skipped calls", topNames(rep.Skipped))
 	fmt.Fprintf(w, lineFormat, "undecoded ioctls", rep.Undecoded)
 	fmt.Fprintf(w, lineFormat, "not modelled", topNames(rep.Unimplemented))
+}
+
+// writeNotes prints what a reader could take for more than it is.
+func writeNotes(w io.Writer, res *model.Result) {
+	if !res.Compared {
+		fmt.Fprintf(w, lineFormat, "expectations", "not compared: several tasks ran in another order than the recorded one")
+	}
+	if res.Counts.BOs == 0 {
+		fmt.Fprintf(w, lineFormat, "note", "no user memory was registered; `kfdsim overlay` puts registrations over a capture")
+	}
 }
 
 // topNames prints the most frequent names and sums up the others.

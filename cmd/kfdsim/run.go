@@ -122,6 +122,7 @@ func (r *runner) runAll() bool {
 		if r.bad(err) {
 			continue
 		}
+		r.warnUnknown(tr)
 		for _, d := range r.designs {
 			var res *model.Result
 			if !r.c.await(func() { res, err = model.Run(tr, model.Options{Design: d, Seed: r.seed}) }) {
@@ -138,6 +139,15 @@ func (r *runner) runAll() bool {
 		}
 	}
 	return true
+}
+
+// warnUnknown says which expectations no design will ever meet.
+func (r *runner) warnUnknown(tr *traces.Trace) {
+	for _, e := range tr.Directives.Result {
+		if _, err := model.FindDesign(e.Design); err != nil {
+			r.c.complain("run: %s: #: result: names a design that is not known: %s", tr.Name, e.Design)
+		}
+	}
 }
 
 // bad notes an error of the input, if it is one.

@@ -10,7 +10,7 @@
 // section of notifierLock that lets the queues run.
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
-//	restore.go  Update, Confirm    defects.go  the named defects
+//	restore.go  Update, Confirm
 //
 // How it avoids the defects of the posted versions:
 //

@@ -10,7 +10,7 @@
 // real kernel, so model and kernel can be compared event by event.
 //
 //	alloc.go    InitUserPages, Map            evict.go    Invalidate
-//	restore.go  Access                        defects.go  the named defects
+//	restore.go  Access
 //
 // D1, D4, D5, D6, D12, D15 and D17 need a restore worker and cannot occur. The
 // others: D2 and D8, a fetch lives within one call; D3, each range writes its own

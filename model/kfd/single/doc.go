@@ -9,7 +9,7 @@
 // and the restore of everything else goes on.
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
-//	restore.go  Update, Confirm    defects.go  the named defects
+//	restore.go  Update, Confirm
 //
 // How it stays clear of the defects of the posted series:
 //
