@@ -65,3 +65,26 @@ func (q *Queue) digest(h *hash) {
 		}
 	}
 }
+
+// Shape is Digest without the frames: which pages are mapped, and what the queues
+// do. A driver that allocates anew in every round of a loop comes back to an equal
+// shape.
+func (d *Device) Shape() uint64 {
+	h := hash(d.id)
+	h.add(d.dma.Len())
+	for _, vm := range d.vms {
+		next := uint64(0)
+		for it := vm.table.ptes.Iter(0, endOfSpace); it.Next(); next = it.Run.Hi {
+			if it.Run.Lo != next {
+				h.add(next)
+				h.add(it.Run.Lo)
+			}
+		}
+		h.add(next)
+		h.bools(vm.faulted, vm.flushedSeq != vm.tlbSeq)
+		for _, q := range vm.queues {
+			q.digest(&h)
+		}
+	}
+	return uint64(h)
+}

@@ -55,6 +55,9 @@ func (vm *VM) fill(page, end uint64) bool {
 	if !ok {
 		return false
 	}
+	if r.Stride == 0 {
+		r.Hi = page + 1 // one frame behind several pages: each is an entry of its own
+	}
 	lo, hi := page, r.Hi
 	if size := uint64(1) << PTE(r.V).Fragment(); size > 1 {
 		lo, hi = lo&^(size-1), (hi+size-1)&^(size-1)

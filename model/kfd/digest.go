@@ -36,7 +36,7 @@ func mixBool(h uint64, b bool) uint64 {
 }
 
 // Digest hashes everything that decides what the driver does next. What only
-// counts up (statistics, SMI lines) is left out.
+// counts up (statistics, SMI lines) and which frames there are is left out.
 func (d *Driver) Digest() uint64 {
 	h := Mix(0, d.used)
 	for _, p := range d.procs {
@@ -50,7 +50,7 @@ func (d *Driver) Digest() uint64 {
 		}
 	}
 	for _, g := range d.GPUs {
-		h = Mix(h, g.Digest())
+		h = Mix(h, g.Shape())
 	}
 	return h
 }
@@ -70,7 +70,7 @@ func (i *ProcessInfo) digest() uint64 {
 
 func (m *Mem) digest() uint64 {
 	h := Mix(m.Handle(), uint64(m.Invalid))
-	h = Mix(h, m.Pages.Digest())
+	h = Mix(h, m.Pages.Len())
 	for k := range m.Ranges {
 		r := &m.Ranges[k]
 		h = Mix(h, uint64(r.Invalid)<<32|uint64(r.Absent))

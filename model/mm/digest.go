@@ -4,10 +4,20 @@ package mm
 
 // Digest hashes what decides what the address space does next: VMAs, page
 // tables, and the notifiers' seqs relative to the mm's own. Seqs and generations
-// themselves only count up and are left out.
+// only count up, and which frame or slot is behind a page decides nothing: both
+// are left out, so that a loop that allocates comes back to an equal digest.
 func (mm *MM) Digest() uint64 {
-	h := fold(uint64(mm.id), mm.pt.Digest())
-	h = fold(h, mm.tables.Digest())
+	h := fold(uint64(mm.id), mm.tables.Digest())
+	var flags PTE
+	next := uint64(0)
+	for it := mm.pt.Iter(0, EndOfSpace); it.Next(); next = it.Run.Hi {
+		if f := PTE(it.Run.V).flags(); f != flags || it.Run.Lo != next {
+			h = fold(h, it.Run.Lo)
+			h = fold(h, uint64(f))
+			flags = f
+		}
+	}
+	h = fold(h, next)
 	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
 	h = fold(h, mm.brk)
 	mm.vmas.Ascend(func(v *VMA) bool {
