@@ -190,7 +190,6 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 		if m == 0 {
 			return 0
 		}
-		mm.sys.Mem.SwapOutCopy(slot, p.Frame(), m)
 		done := mm.replaceMapped(t, lo, m, p, PTESwap|PTE(slot))
 		if done < m {
 			mm.sys.Mem.SwapPut(slot+done, m-done)
@@ -215,8 +214,8 @@ func (sys *System) runWithCount(pfn phys.PFN, n uint64, count uint32) uint64 {
 }
 
 // replaceMapped puts entry q (0: none) in the place of p for n pages and drops
-// the frames, in one CLEAR window. It returns 0 if the entries changed before
-// the window was open.
+// the frames, in one CLEAR window. What goes to swap is read once nobody can write
+// it any more. It returns 0 if the entries changed before the window was open.
 func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 	var w *NotifierRange
 	if mm.watched(t, lo, lo+n) {
@@ -230,6 +229,7 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 			mm.clearPTEs(lo, lo+n)
 		} else {
 			mm.setPTEs(lo, lo+n, q)
+			mm.sys.Mem.SwapOutCopy(q.Slot(), p.Frame(), n)
 			mm.swapents += n
 		}
 		mm.sys.Mem.Put(p.Frame(), n)
@@ -250,7 +250,6 @@ func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 	if n == 0 {
 		return 0
 	}
-	mem.SwapOutCopy(slot, p.Frame(), 1)
 	idx := v.pgoff(vpn)
 	var freed uint64
 	for _, w := range append([]*VMA(nil), v.AnonVMA.vmas...) {
