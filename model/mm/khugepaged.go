@@ -72,9 +72,7 @@ func (k *khugepaged) loop(t *sim.Task) {
 		for k.finished < k.asked {
 			round := k.asked
 			for _, mm := range append([]*MM(nil), k.sys.mms...) {
-				mm.Grab()
-				mm.khugepagedScan(t)
-				mm.Drop()
+				mm.khugepagedScan(t) // one that dies meanwhile has no users
 			}
 			k.finished = round
 			k.done.WakeAll(t)
