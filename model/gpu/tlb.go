@@ -57,6 +57,9 @@ func (vm *VM) fill(page, end uint64) bool {
 	}
 	lo, hi := page, r.Hi
 	if size := uint64(1) << PTE(r.V).Fragment(); size > 1 {
+		if r.Stride == 0 {
+			hi = page + 1 // the next fragment begins with the same frame
+		}
 		lo, hi = lo&^(size-1), (hi+size-1)&^(size-1)
 		r.V, r.Stride = r.V-(page-lo), 1
 	}
