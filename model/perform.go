@@ -68,6 +68,8 @@ func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64
 		r.barrier(t, th, op)
 	case traces.CallDump:
 		r.dump(th, op)
+	case traces.CallMMKhugepaged:
+		r.sys.Khugepaged(t)
 	case traces.CallMMReclaim:
 		r.sys.Reclaim(t, op.A[0])
 	case traces.CallGPURead, traces.CallGPUWrite, traces.CallGPUWait:

@@ -98,6 +98,9 @@ type Counts struct {
 	BytesWritten  uint64 `json:"gpu_bytes_written"`
 	VMFaults      uint64 `json:"vm_faults"`
 	OOMKills      uint64 `json:"oom_kills"`
+	HugeFaults    uint64 `json:"huge_faults"`
+	HugeSplits    uint64 `json:"huge_splits"`
+	HugeCollapses uint64 `json:"huge_collapses"`
 }
 
 // Report lists what the run did not take from the trace as it stands.

@@ -106,6 +106,7 @@ func (r *runner) counts() Counts {
 		RestorePasses: d.RestorePasses, Restores: d.Restores, Collisions: d.Collisions, Fetches: d.Fetches,
 		PagesFaulted: m.PagesFaulted, PagesFetched: m.HMMPages, COWBreaks: m.COWBreaks,
 		PagesSwapOut: m.PagesSwapOut, PagesSwapIn: m.PagesSwapIn, OOMKills: m.OOMKills,
+		HugeFaults: m.HugeFaults, HugeSplits: m.HugeSplits, HugeCollapses: m.HugeCollapses,
 	}
 	for _, g := range r.drv.GPUs {
 		c.PTEsWritten += g.Counts.PTEsWritten

@@ -83,6 +83,9 @@ func machineConfig(d *traces.Directives) mm.Config {
 		c.Nodes = d.Nodes
 	}
 	for _, n := range d.Needs {
+		if n == "thp" {
+			c.THP = mm.THPAlways
+		}
 		if k, ok := strings.CutPrefix(n, "numa="); ok && d.Nodes <= 0 {
 			if nodes, err := strconv.Atoi(k); err == nil && nodes > 0 {
 				c.Nodes = nodes

@@ -62,9 +62,7 @@ func (mm *MM) access(t *sim.Task, addr, n uint64, write bool, f func(pfn phys.PF
 		if t.Preemptive() && !mm.stillMapped(t, lo, p, write) {
 			continue
 		}
-		if add := touched(p, write); add != 0 {
-			mm.pt.Update(lo, lo+k, func(e uint64) uint64 { return e | uint64(add) })
-		}
+		mm.touch(lo, lo+k, p, write)
 		m := min(end, (lo+k)<<PageShift) - addr
 		f(p.Frame(), addr&(PageSize-1), m)
 		addr += m

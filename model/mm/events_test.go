@@ -163,7 +163,7 @@ func TestAReadFetchOfUntouchedMemoryMapsTheZeroPageAndAWriteBreaksIt(t *testing.
 		p := populated(task, a, false)
 		h, retries, err := p.fetch(task, HMMReqFault)
 		ok(err)
-		require.Equal(t, []HMMRun{{watchedPage, watchedPage + 16, phys.ZeroPFN, 0, HMMValid}}, h.Runs)
+		require.Equal(t, []HMMRun{{watchedPage, watchedPage + 16, phys.ZeroPFN, 0, HMMValid, 0}}, h.Runs)
 		require.Zero(t, retries)
 		require.Empty(t, p.takeEvents())
 		ok(a.Store(task, watchedPage<<PageShift, 1, 1))

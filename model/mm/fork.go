@@ -22,6 +22,7 @@ func (mm *MM) DupMM(t *sim.Task, name string) (*MM, errno.Errno) {
 	mm.mmapLock.Lock(t)
 	child.mmapLock.LockNested(t, classMmapLockNested)
 	child.startBrk, child.brk, child.mmapBase = mm.startBrk, mm.brk, mm.mmapBase
+	child.thp = mm.thp
 	mm.vmas.Ascend(func(v *VMA) bool {
 		if v.Flags&VMDontCopy == 0 {
 			mm.dupVMA(t, child, v)
@@ -116,6 +117,7 @@ func (mm *MM) OnRelease(f func(t *sim.Task)) { mm.release = append(mm.release, f
 //
 // Kernel: exit_mmap, mm/mmap.c.
 func (mm *MM) exitMmap(t *sim.Task) {
+	mm.khugepagedExit(t)
 	mm.notifierRelease(t)
 	mm.mmapLock.RLock(t)
 	if mm.vmas.Len() > 0 {

@@ -29,6 +29,7 @@ type HMMRun struct {
 	PFN    phys.PFN
 	Stride uint64 // 1, or 0 for the zero page
 	Flags  HMMFlags
+	Order  uint8 // of the CPU's mapping: 9 for a huge page, else 0
 }
 
 // HMMRange asks for the pages [Start,End) of a notifier's mm.
@@ -118,12 +119,12 @@ func (w *hmmWalk) walk(t *sim.Task) errno.Errno {
 			if w.r.DefaultFlags&HMMReqFault != 0 {
 				return errno.EFAULT
 			}
-			w.emit(hole, 0, 0, HMMError)
+			w.emit(hole, 0, 0, HMMError, 0)
 		case v.Flags&(VMIO|VMPFNMap) != 0 || v.Flags&VMRead == 0:
 			if w.r.DefaultFlags&HMMReqFault != 0 {
 				return errno.EFAULT
 			}
-			w.emit(min(v.End, w.r.End), 0, 0, HMMError)
+			w.emit(min(v.End, w.r.End), 0, 0, HMMError, 0)
 		default:
 			if err := w.walkVMA(t, v, min(v.End, w.r.End)); err != 0 {
 				return err
@@ -136,7 +137,7 @@ func (w *hmmWalk) walk(t *sim.Task) errno.Errno {
 // walkVMA walks [w.last,end) of one VMA.
 func (w *hmmWalk) walkVMA(t *sim.Task, v *VMA, end uint64) errno.Errno {
 	for w.last < end {
-		n := step(t, w.last, end)
+		n := max(step(t, w.last, end), w.mm.pmdRest(w.last, end))
 		t.Read(&w.mm.ptObj, w.last, w.last+n)
 		p, n := w.mm.runAt(w.last, n)
 		flags := hmmFlags(p)
@@ -144,9 +145,9 @@ func (w *hmmWalk) walkVMA(t *sim.Task, v *VMA, end uint64) errno.Errno {
 			return w.fault(t, v, end)
 		}
 		if flags&HMMValid == 0 {
-			w.emit(w.last+n, 0, 0, 0)
+			w.emit(w.last+n, 0, 0, 0, 0)
 		} else {
-			w.emit(w.last+n, p.Frame(), p.stride(), flags)
+			w.emit(w.last+n, p.Frame(), p.stride(), flags, p.order())
 		}
 	}
 	return 0
@@ -198,17 +199,17 @@ func (w *hmmWalk) fault(t *sim.Task, v *VMA, end uint64) errno.Errno {
 }
 
 // emit appends the result for [w.last,hi) and moves on.
-func (w *hmmWalk) emit(hi uint64, pfn phys.PFN, stride uint64, flags HMMFlags) {
+func (w *hmmWalk) emit(hi uint64, pfn phys.PFN, stride uint64, flags HMMFlags, order uint8) {
 	r := w.r
 	if k := len(r.Runs); k > 0 {
 		l := &r.Runs[k-1]
-		if l.Flags == flags && l.Stride == stride && l.PFN+phys.PFN((l.Hi-l.Lo)*stride) == pfn {
+		if l.Flags == flags && l.Order == order && l.Stride == stride && l.PFN+phys.PFN((l.Hi-l.Lo)*stride) == pfn {
 			l.Hi = hi
 			w.last = hi
 			return
 		}
 	}
-	r.Runs = append(r.Runs, HMMRun{w.last, hi, pfn, stride, flags})
+	r.Runs = append(r.Runs, HMMRun{w.last, hi, pfn, stride, flags, order})
 	w.last = hi
 }
 

@@ -253,19 +253,6 @@ func (mm *MM) madviseRemove(_ *sim.Task, v *VMA, _, _ uint64) errno.Errno {
 	return 0
 }
 
-// madviseCollapse checks the arguments of MadvCollapse: the VMA must be allowed
-// and large enough to have huge pages. Nothing is collapsed yet (model/FIDELITY.md
-// M-COLLAPSE).
-//
-// Errors: EINVAL.
-//
-// Kernel: madvise_collapse, mm/khugepaged.c.
-func (mm *MM) madviseCollapse(_ *sim.Task, v *VMA, _, _ uint64) errno.Errno {
-	const hugePages = 1 << pmdShift
-	aligned := (v.Start + hugePages - 1) &^ (hugePages - 1)
-	return einvalIf(v.Flags&(VMNoHugePage|vmSpecial) != 0 || aligned+hugePages > v.End)
-}
-
 // madviseInjectError checks that pages [lo,hi) can be had for MadvSoftOffline and
 // MadvHWPoison. Nothing is poisoned yet (model/FIDELITY.md M-POISON).
 //

@@ -77,6 +77,14 @@ func (mm *MM) handleMMFaultRange(t *sim.Task, v *VMA, lo, hi uint64, write bool)
 // Kernel: handle_pte_fault, mm/memory.c.
 func (mm *MM) handlePTEFault(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) (uint64, errno.Errno) {
 	switch {
+	case p.huge():
+		return mm.hugePMDFault(t, lo, hi, p, write), 0
+	case p.none() && v.thpAllowed():
+		done, small := mm.doHugePMDAnonymousPage(t, v, lo, hi, write)
+		if small == 0 {
+			return done, 0
+		}
+		return mm.doAnonymousPage(t, v, lo, lo+small, write)
 	case p.none() && v.anonymous():
 		return mm.doAnonymousPage(t, v, lo, hi, write)
 	case p.none():
@@ -92,9 +100,7 @@ func (mm *MM) handlePTEFault(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bo
 	case write && !p.Writable():
 		return mm.doWPPage(t, v, lo, hi, p)
 	}
-	if add := touched(p, write); add != 0 {
-		mm.pt.Update(lo, hi, func(e uint64) uint64 { return e | uint64(add) })
-	}
+	mm.touch(lo, hi, p, write)
 	return hi - lo, 0
 }
 
@@ -272,7 +278,10 @@ func (mm *MM) unmapPageRange(t *sim.Task, _ *VMA, lo, hi uint64) {
 		}
 		t.Write(&mm.ptObj, i, i+n)
 		p, n := mm.runAt(i, n)
-		if !p.none() {
+		if p.huge() {
+			n = mm.pmdRange(t, i, hi, p)
+		}
+		if !p.none() && n > 0 {
 			mm.dropPTEs(i, i+n, p)
 			t.Log(fnZap, i<<PageShift, (i+n)<<PageShift, 0)
 		}
@@ -335,6 +344,7 @@ func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n
 		return
 	}
 	w := mm.openWindow(t, EventUnmap, oldLo, oldLo+n)
+	mm.splitForMove(t, oldLo, newLo, n)
 	t.Write(&mm.ptObj, oldLo, oldLo+n)
 	t.Write(&mm.ptObj, newLo, newLo+n)
 	for _, run := range mm.pt.AppendRuns(nil, oldLo, oldLo+n) {
@@ -390,7 +400,10 @@ func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlag
 		}
 		t.Write(&mm.ptObj, i, i+n)
 		p, n := mm.runAt(i, n)
-		if q := protect(v, p, newFlags); q != p {
+		if p.huge() {
+			n = mm.pmdRange(t, i, hi, p)
+		}
+		if q := protect(v, p, newFlags); q != p && n > 0 {
 			mm.setPTEs(i, i+n, q)
 		}
 		i += n

@@ -77,6 +77,10 @@ type Counts struct {
 	HMMPages      uint64 // pages they returned
 	HMMBusy       uint64 // -EBUSY returns
 	OOMKills      uint64
+
+	HugeFaults    uint64 // huge pages mapped by a fault
+	HugeSplits    uint64 // PMDs split
+	HugeCollapses uint64 // huge pages made of small ones
 }
 
 // Config describes the simulated machine.
@@ -85,6 +89,7 @@ type Config struct {
 	Swap    uint64 // pages
 	Nodes   int
 	Memlock uint64 // RLIMIT_MEMLOCK in pages; ^0 = none
+	THP     THPMode
 }
 
 // System is one machine: its memory and every address space on it.
@@ -101,6 +106,8 @@ type System struct {
 	nextMM int
 	watch  Watcher
 	kswapd kswapd
+	// khugepaged is a task once it was asked to scan.
+	khugepaged khugepaged
 
 	// OOMKill kills the process of an mm (model/run.go does it); nil when no
 	// process can be killed.
@@ -158,8 +165,11 @@ type MM struct {
 	pt    phys.Map
 	ptObj sim.Object
 	// tables has an entry for each page table (2 MiB of addresses, index
-	// vpn>>9) that exists. Changed with pt.
+	// vpn>>9) that exists, and for each PMD without one: tablePTE, tablePMD.
+	// Changed with pt.
 	tables phys.Map
+	// thp says that there has been a huge page, here or in a parent. Changed with pt.
+	thp bool
 
 	// users counts what keeps the address space alive (threads, mmget); count
 	// keeps the structure alive. Labelled on usersObj.

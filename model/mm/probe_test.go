@@ -20,6 +20,7 @@ type probe struct {
 	lock   sim.Mutex
 	base   uint64 // page that events are printed relative to
 	events []string
+	by     string // the task of the last one
 	valid  bool
 }
 
@@ -43,6 +44,7 @@ func (p *probe) Invalidate(t *sim.Task, n *IntervalNotifier, r *NotifierRange, c
 	if r.Start == 0 {
 		lo = "0!"
 	}
+	p.by = t.Name()
 	p.events = append(p.events, fmt.Sprintf("%s[%s,%s)", r.Event, lo, rel(r.End)))
 	p.lock.Unlock(t)
 	return true

@@ -69,7 +69,7 @@ func (mm *MM) PTERuns(dst []phys.Run, lo, hi uint64) []phys.Run {
 func (mm *MM) moveRun(lo uint64, r phys.Run) {
 	hi := lo + r.Len()
 	mm.pt.Set(lo, hi, r.V, r.Stride)
-	mm.makeTables(lo, hi)
+	mm.makeTables(lo, hi, PTE(r.V))
 	mm.changed(lo, hi)
 }
 
@@ -79,7 +79,7 @@ func (mm *MM) moveRun(lo uint64, r phys.Run) {
 // Preconditions: the caller made a labelled write access to [lo,hi).
 func (mm *MM) setPTEs(lo, hi uint64, p PTE) {
 	mm.pt.Set(lo, hi, uint64(p), p.stride())
-	mm.makeTables(lo, hi)
+	mm.makeTables(lo, hi, p)
 	mm.changed(lo, hi)
 }
 
@@ -89,15 +89,20 @@ func (mm *MM) clearPTEs(lo, hi uint64) {
 	mm.changed(lo, hi)
 }
 
-// makeTables notes that page tables for [lo,hi) exist.
-func (mm *MM) makeTables(lo, hi uint64) {
+// makeTables notes that page tables for [lo,hi) exist, or the PMDs of entries like
+// p that are huge.
+func (mm *MM) makeTables(lo, hi uint64, p PTE) {
 	a, b := lo>>pmdShift, (hi-1)>>pmdShift+1
+	kind := uint64(tablePTE)
+	if p.huge() {
+		kind, mm.thp = tablePMD, true
+	}
 	if b == a+1 {
-		if _, ok := mm.tables.Get(a); ok {
+		if v, ok := mm.tables.Get(a); ok && v == kind {
 			return
 		}
 	}
-	mm.tables.Set(a, b, 1, 0)
+	mm.tables.Set(a, b, kind, 0)
 }
 
 // changed tells the properties that entries of [lo,hi) changed.

@@ -266,9 +266,3 @@ func anonVMACompatible(a, b *VMA) bool {
 	return a.End == b.Start && a.File == b.File && (a.Flags^b.Flags)&^vmAccess == 0 &&
 		b.Pgoff == a.Pgoff+a.Len()
 }
-
-// adjustTransHuge splits the huge page that straddles page at of v, where the VMA
-// is about to be cut. There are no huge mappings yet (model/FIDELITY.md M-THP).
-//
-// Kernel: vma_adjust_trans_huge, mm/huge_memory.c.
-func (mm *MM) adjustTransHuge(_ *sim.Task, _ *VMA, _ uint64) {}

@@ -151,6 +151,8 @@ func (mm *MM) shrink(t *sim.Task, start, target uint64) uint64 {
 		case !p.Present() || p.zero() || v.Flags&VMLocked != 0:
 			n = r.Hi - i
 			n = min(n, v.End-i)
+		case p.huge():
+			n = mm.shrinkHuge(t, v, i, min(r.Hi, v.End), p, &got) - i
 		case p&PTEYoung != 0:
 			n = min(r.Hi, v.End) - i
 			mm.pt.Update(i, i+n, func(e uint64) uint64 { return e &^ uint64(PTEYoung) })
@@ -190,7 +192,6 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 		if m == 0 {
 			return 0
 		}
-		mm.sys.Mem.SwapOutCopy(slot, p.Frame(), m)
 		done := mm.replaceMapped(t, lo, m, p, PTESwap|PTE(slot))
 		if done < m {
 			mm.sys.Mem.SwapPut(slot+done, m-done)
@@ -215,8 +216,8 @@ func (sys *System) runWithCount(pfn phys.PFN, n uint64, count uint32) uint64 {
 }
 
 // replaceMapped puts entry q (0: none) in the place of p for n pages and drops
-// the frames, in one CLEAR window. It returns 0 if the entries changed before
-// the window was open.
+// the frames, in one CLEAR window. What goes to swap is read once nobody can write
+// it any more. It returns 0 if the entries changed before the window was open.
 func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 	var w *NotifierRange
 	if mm.watched(t, lo, lo+n) {
@@ -230,6 +231,7 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 			mm.clearPTEs(lo, lo+n)
 		} else {
 			mm.setPTEs(lo, lo+n, q)
+			mm.sys.Mem.SwapOutCopy(q.Slot(), p.Frame(), n)
 			mm.swapents += n
 		}
 		mm.sys.Mem.Put(p.Frame(), n)
@@ -246,11 +248,14 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 // Kernel: rmap_walk_anon, mm/rmap.c.
 func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 	mem := mm.sys.Mem
+	if w, at := mm.hugeSharer(v, vpn, p); w != nil {
+		freed, _ := w.mm.unmapHuge(t, w, at, w.mm.PTEAt(at))
+		return min(freed, 1)
+	}
 	slot, n := mem.SwapAlloc(1)
 	if n == 0 {
 		return 0
 	}
-	mem.SwapOutCopy(slot, p.Frame(), 1)
 	idx := v.pgoff(vpn)
 	var freed uint64
 	for _, w := range append([]*VMA(nil), v.AnonVMA.vmas...) {
@@ -301,6 +306,10 @@ func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 			i += n
 			continue
 		}
+		if p.huge() {
+			i = mm.pageOutHuge(t, v, i, hi, p, &done)
+			continue
+		}
 		if mm.watched(t, i, i+n) {
 			n = 1
 		}
@@ -317,7 +326,10 @@ func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 // deactivateRange makes the pages of [lo,hi) the next ones to be reclaimed.
 //
 // Kernel: madvise_cold, mm/madvise.c.
-func (mm *MM) deactivateRange(t *sim.Task, _ *VMA, lo, hi uint64) {
+func (mm *MM) deactivateRange(t *sim.Task, v *VMA, lo, hi uint64) {
+	if lo, hi = mm.trimHuge(t, v, lo, hi); lo == hi {
+		return
+	}
 	t.Write(&mm.ptObj, lo, hi)
 	mm.pt.Update(lo, hi, func(e uint64) uint64 { return e &^ uint64(PTEYoung) })
 }
@@ -326,8 +338,9 @@ func (mm *MM) deactivateRange(t *sim.Task, _ *VMA, lo, hi uint64) {
 // and drops what is in swap, in one CLEAR window.
 //
 // Kernel: madvise_free_single_vma, mm/madvise.c.
-func (mm *MM) lazyFreeRange(t *sim.Task, _ *VMA, lo, hi uint64) {
+func (mm *MM) lazyFreeRange(t *sim.Task, v *VMA, lo, hi uint64) {
 	w := mm.openWindow(t, EventClear, lo, hi)
+	lo, hi = mm.trimHuge(t, v, lo, hi)
 	t.Write(&mm.ptObj, lo, hi)
 	for _, run := range mm.pt.AppendRuns(nil, lo, hi) {
 		for i := run.Lo; i < run.Hi; {
@@ -336,7 +349,9 @@ func (mm *MM) lazyFreeRange(t *sim.Task, _ *VMA, lo, hi uint64) {
 			case p.swap():
 				mm.dropPTEs(i, i+n, p)
 			case p.anon():
-				if k := mm.sys.runWithCount(p.Frame(), n, 1); k > 0 {
+				if p.huge() {
+					n = mm.lazyFreeHuge(i, n, p)
+				} else if k := mm.sys.runWithCount(p.Frame(), n, 1); k > 0 {
 					n = k
 					mm.pt.Update(i, i+n, func(e uint64) uint64 {
 						return e&^uint64(PTEDirty|PTEYoung) | uint64(PTELazyFree)
