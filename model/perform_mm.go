@@ -170,9 +170,14 @@ func (r *runner) brk(t *sim.Task, th *thread, op *traces.Op) uint64 {
 			start = addr &^ (mm.PageSize - 1)
 		}
 		p.mm.SetBrk(start)
+		p.brkStart = start
 	}
 	if cur := p.mm.Brk(t, 0); recorded && addr == op.Result.Val && addr > cur {
 		r.makeRoom(t, p.mm, pageUp(cur), pageUp(addr)-pageUp(cur))
 	}
-	return p.mm.Brk(t, addr)
+	cur := p.mm.Brk(t, addr)
+	if end := max(cur, pageUp(addr)); end > p.brkStart {
+		r.show(p.mm, p.brkStart, end-p.brkStart)
+	}
+	return cur
 }

@@ -15,7 +15,8 @@ import (
 type process struct {
 	label    int // of its first task
 	mm       *mm.MM
-	brkSet   bool // the heap's start is known
+	brkSet   bool // the heap's start is known: brkStart, bytes
+	brkStart uint64
 	fds      *fdTable
 	threads  []*thread // live ones
 	parent   *process
@@ -168,7 +169,7 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 		r.inheritShown(parent.mm, m)
 	}
 	p := r.newProcess(c.tid, m)
-	p.parent, p.brkSet = parent, parent.brkSet
+	p.parent, p.brkSet, p.brkStart = parent, parent.brkSet, parent.brkStart
 	parent.children = append(parent.children, p)
 	if flags&cloneFiles != 0 {
 		p.fds = parent.fds
