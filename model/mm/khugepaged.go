@@ -310,7 +310,7 @@ func (c *collapse) scanPMD(t *sim.Task, v *VMA, a uint64) scanResult {
 	case c.khugepaged && (n.referenced == 0 || n.swap > 0 && n.referenced < hugePages/2):
 		return scanLackReferencedPage
 	}
-	r := c.collapseHugePage(t, v, a, n.swap)
+	r := c.collapseHugePage(t, a, n.swap)
 	t.Log(fnCollapse, a<<PageShift, (a+hugePages)<<PageShift, uint64(r))
 	return r
 }
@@ -319,7 +319,7 @@ func (c *collapse) scanPMD(t *sim.Task, v *VMA, a uint64) scanResult {
 // contents. mmapLock is released.
 //
 // Kernel: collapse_huge_page.
-func (c *collapse) collapseHugePage(t *sim.Task, v *VMA, a, swapped uint64) scanResult {
+func (c *collapse) collapseHugePage(t *sim.Task, a, swapped uint64) scanResult {
 	mm := c.mm
 	mm.mmapLock.RUnlock(t)
 	c.locked = false
