@@ -32,6 +32,7 @@ type openFile struct {
 	// opener is the address space that opened /dev/kfd: nobody else may use it.
 	opener *mm.MM
 	kfd    *kfd.Process
+	proc   *process // of a pidfd
 }
 
 // descriptor is a number that a process gave to an open file.
@@ -96,6 +97,9 @@ func (r *runner) install(th *thread, op *traces.Op, d descriptor) uint64 {
 func (r *runner) memfdCreate(th *thread, op *traces.Op) (uint64, errno.Errno) {
 	const mfdCloexec = 1
 	f := r.sys.NewFile("/memfd:"+op.X.Name, true)
+	if !r.captured {
+		f.SetSize(0) // a capture need not show what gave it its size
+	}
 	f.Ref()
 	r.fileList = append(r.fileList, f)
 	return r.install(th, op, descriptor{&openFile{file: f}, op.A[1]&mfdCloexec != 0}), 0

@@ -92,6 +92,7 @@ func (th *thread) next(t *sim.Task) int {
 		if len(th.queue) > 0 {
 			i := th.queue[0]
 			th.queue = th.queue[1:]
+			r.lasso.reset()
 			t.Order = uint64(r.tr.Ops[i].Line)
 			return int(i)
 		}

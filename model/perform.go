@@ -72,6 +72,10 @@ func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64
 		r.sys.Khugepaged(t)
 	case traces.CallMMReclaim:
 		r.sys.Reclaim(t, op.A[0])
+	case traces.CallPidfdOpen, traces.CallProcessMadvise, traces.CallFtruncate, traces.CallFallocate:
+		return r.fileCall(t, th, op)
+	case traces.CallMMOOMReap:
+		err = r.oomReap(t, op)
 	case traces.CallGPURead, traces.CallGPUWrite, traces.CallGPUWait:
 		return r.gpuAccess(t, th, op)
 	default:
@@ -134,7 +138,7 @@ func (r *runner) compare(op *traces.Op, val uint64, err errno.Errno) {
 // hasValue says whether the result is an address or a count that must agree.
 func hasValue(c traces.Call) bool {
 	switch c {
-	case traces.CallMmap, traces.CallMremap, traces.CallBrk:
+	case traces.CallMmap, traces.CallMremap, traces.CallBrk, traces.CallProcessMadvise:
 		return true
 	}
 	return false

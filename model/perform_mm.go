@@ -52,6 +52,9 @@ func (r *runner) memoryCall(t *sim.Task, th *thread, op *traces.Op) (val uint64,
 		bytes, err = m.Load(t, nil, a[0], a[1])
 		err = r.outOfMemory(t, th, err)
 		r.saw(op, 0, a[0], bytes, err)
+	case traces.CallMbind, traces.CallMovePages, traces.CallMigratePages,
+		traces.CallMMCompact, traces.CallMMKsm, traces.CallMMNUMABalance:
+		val, err = r.placementCall(t, th, op)
 	default:
 		return r.later(t, th, op)
 	}

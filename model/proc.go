@@ -22,6 +22,7 @@ type process struct {
 	parent   *process
 	children []*process // dead ones until they are waited for
 	dead     bool
+	victim   bool          // of the OOM killer
 	changed  sim.WaitQueue // children died, or this one left its parent's mm
 	vfork    bool          // borrows the parent's mm until exec or exit
 	labels   kfdLabels
@@ -283,45 +284,27 @@ func (r *runner) processHasLines(p *process) bool {
 //
 // Errors: ESRCH when there is no such process.
 func (r *runner) killProcess(t *sim.Task, th *thread, label int) errno.Errno {
-	for _, p := range r.procs {
-		if p == nil || p.dead || p.label != label {
-			continue
-		}
-		for _, x := range append([]*thread(nil), p.threads...) {
-			x.kill()
-		}
-		return 0
+	p := r.findProcess(label)
+	if p == nil {
+		return errno.ESRCH
 	}
-	return errno.ESRCH
+	p.kill()
+	return 0
 }
 
-// oomKill kills the process with the largest resident set; false when there is
-// nobody left to kill.
-//
-// Kernel: out_of_memory and oom_badness, mm/oom_kill.c.
-func (r *runner) oomKill(t *sim.Task) bool {
-	var victim *process
+// findProcess returns the live process of a label, nil if there is none.
+func (r *runner) findProcess(label int) *process {
 	for _, p := range r.procs {
-		if p == nil || p.dead || len(p.threads) == 0 || p.threads[0].killed() {
-			continue
-		}
-		if victim == nil || p.mm.RSS() > victim.mm.RSS() {
-			victim = p
+		if p != nil && !p.dead && p.label == label {
+			return p
 		}
 	}
-	if victim == nil {
-		return false
-	}
-	self := false
-	for _, x := range append([]*thread(nil), victim.threads...) {
-		self = self || x.task == t
+	return nil
+}
+
+// kill makes every thread of the process exit as soon as it can.
+func (p *process) kill() {
+	for _, x := range append([]*thread(nil), p.threads...) {
 		x.kill()
 	}
-	if self {
-		return false // the caller fails its allocation and dies
-	}
-	for !victim.dead {
-		victim.changed.Sleep(t)
-	}
-	return true
 }

@@ -76,7 +76,7 @@ func (w *writer) mmap(tid int, addr, size uint64) {
 // cpuOp is something that a task of any process does to its memory.
 func (w *writer) cpuOp(tid int) {
 	addr, size := w.span(8)
-	switch w.n("cpu op", 0, 11) {
+	switch w.n("cpu op", 0, 13) {
 	case 0:
 		w.line(tid, "munmap(%#x, %d)", addr, size)
 	case 1, 2:
@@ -94,6 +94,8 @@ func (w *writer) cpuOp(tid int) {
 		w.line(tid, "cpu.read(%#x, %d)", addr, size)
 	case 8:
 		w.line(tid, "mm.reclaim(%d)", w.n("pages", 1, 64))
+	case 12, 13:
+		w.placementOp(tid, addr, size)
 	default:
 		w.line(tid, "cpu.write(%#x, %d, %#x)", addr+uint64(w.n("off", 0, 1))*100, size-200, w.n("byte", 1, 255))
 	}

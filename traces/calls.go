@@ -134,7 +134,7 @@ func pseudoSpecs() []spec {
 		{name: "gpu.wait", call: CallGPUWait, min: 1, params: []param{num(0)}},
 		{name: "mm.reclaim", call: CallMMReclaim, min: 1, params: []param{num(0)}},
 		{name: "mm.compact", call: CallMMCompact},
-		{name: "mm.ksm", call: CallMMKsm},
+		{name: "mm.ksm", call: CallMMKsm, params: []param{num(0)}},
 		{name: "mm.khugepaged", call: CallMMKhugepaged},
 		{name: "mm.oom_reap", call: CallMMOOMReap, min: 1, params: []param{num(0)}},
 		{name: "mm.numa_balance", call: CallMMNUMABalance, min: 2, params: []param{num(0), num(1)}},

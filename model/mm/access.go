@@ -91,7 +91,14 @@ func (mm *MM) userFault(t *sim.Task, lo, hi uint64, write bool) errno.Errno {
 	v := mm.vmaAt(lo)
 	err := errno.EFAULT
 	if v != nil && v.allows(write) {
-		err = mm.handleMMFaultRange(t, v, lo, min(hi, v.End), write)
+		hi = min(hi, v.End)
+		if end := v.endOfFile(); lo < end {
+			hi = min(hi, end) // what lies before the end can be had
+		}
+		err = mm.handleMMFaultRange(t, v, lo, hi, write)
+		if err == errno.EHWPOISON {
+			err = errno.EFAULT
+		}
 	}
 	mm.mmapLock.RUnlock(t)
 	return err

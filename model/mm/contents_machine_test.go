@@ -145,7 +145,9 @@ func (m *contents) Check(t *rapid.T) {
 // left when everything is unmapped.
 func TestContentsFollowTheirPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &contents{sys: testSystem(testConfig())}
+		cfg := testConfig()
+		cfg.Nodes = 2
+		m := &contents{sys: testSystem(cfg)}
 		m.mm = m.sys.NewMM("1")
 		t.Repeat(rapid.StateMachineActions(m))
 		require.Zero(t, m.do(t, func(task *sim.Task) errno.Errno {

@@ -20,10 +20,12 @@ func (mm *MM) Digest() uint64 {
 	h = fold(h, next)
 	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
 	h = fold(h, mm.brk)
+	h = fold(h, uint64(mm.oom.tries))
 	mm.vmas.Ascend(func(v *VMA) bool {
 		h = fold(h, v.Start)
 		h = fold(h, v.End)
 		h = fold(h, uint64(v.Flags))
+		h = fold(h, v.policy.nodes^uint64(v.policy.mode)<<32)
 		return true
 	})
 	if s := mm.subs; s != nil {

@@ -37,7 +37,7 @@ func (mm *MM) DupMM(t *sim.Task, name string) (*MM, errno.Errno) {
 
 // dupVMA gives the child one VMA and its pages.
 func (mm *MM) dupVMA(t *sim.Task, child *MM, v *VMA) {
-	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff}
+	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff, policy: v.policy}
 	if v.File != nil {
 		c.setFile(v.File)
 		v.File.Ref()
@@ -89,7 +89,13 @@ func (mm *MM) copyPTEs(child *MM, v *VMA, lo, hi uint64, p PTE) {
 	case p.swap():
 		mm.sys.Mem.SwapGet(p.Slot(), n)
 		child.swapents += n
-	case p.zero():
+	case p.zero(), p.poison():
+	case p.migration():
+		// Who migrates the page finds the child's entry through the family.
+		child.rss += n
+		if v.cow() {
+			q &^= PTEExclusive | PTEWrite
+		}
 	default:
 		mm.sys.Mem.Get(p.Frame(), n)
 		child.rss += n
@@ -126,6 +132,7 @@ func (mm *MM) exitMmap(t *sim.Task) {
 		mm.closeWindow(t, w)
 	}
 	mm.mmapLock.RUnlock(t)
+	mm.sys.reaper.skip(t, mm)
 	mm.mmapLock.Lock(t)
 	var dead []*VMA
 	mm.vmas.Ascend(func(v *VMA) bool {

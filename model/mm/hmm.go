@@ -226,6 +226,8 @@ func (mm *MM) CheckAccess(t *sim.Task, lo, hi uint64) errno.Errno {
 			err = errno.EFAULT
 		case v.Flags&VMWrite == 0:
 			err = errno.EPERM
+		case min(v.End, hi) > v.endOfFile():
+			err = errno.EFAULT
 		default:
 			at = v.End
 		}

@@ -175,7 +175,11 @@ func (mm *MM) madviseFlags(t *sim.Task, v *VMA, lo, hi uint64, advice int) (VMFl
 	case MadvDoDump:
 		return flags &^ VMDontDump, einvalIf(flags&(vmSpecial|VMDroppable) != 0)
 	case MadvMergeable, MadvUnmergeable:
-		return mm.ksmMadvise(t, v, lo, hi, advice)
+		flags, err := mm.ksmMadvise(t, v, lo, hi, advice)
+		if err == errno.ENOMEM {
+			err = errno.EAGAIN
+		}
+		return flags, err
 	case MadvHugePage:
 		return flags&^VMNoHugePage | VMHugePage, 0
 	case MadvNoHugePage:
@@ -189,22 +193,6 @@ func einvalIf(bad bool) errno.Errno {
 		return errno.EINVAL
 	}
 	return 0
-}
-
-// ksmMadvise returns the attributes after MadvMergeable or MadvUnmergeable.
-// Mappings that KSM cannot handle keep theirs. Pages that were merged stay so
-// until they are written (model/FIDELITY.md M-KSM).
-//
-// Kernel: ksm_madvise, mm/ksm.c.
-func (mm *MM) ksmMadvise(_ *sim.Task, v *VMA, _, _ uint64, advice int) (VMFlags, errno.Errno) {
-	const incompatible = VMShared | VMMayShare | vmSpecial | VMDroppable
-	switch {
-	case advice == MadvUnmergeable:
-		return v.Flags &^ VMMergeable, 0
-	case v.Flags&incompatible != 0:
-		return v.Flags, 0
-	}
-	return v.Flags | VMMergeable, 0
 }
 
 // madvisePopulate faults in pages [lo,hi), as if read or written.
@@ -237,34 +225,24 @@ func (mm *MM) madvisePopulate(t *sim.Task, lo, hi uint64, write bool) errno.Errn
 	return 0
 }
 
-// madviseRemove checks the arguments of MadvRemove. The hole is not punched yet
-// (model/FIDELITY.md M-REMOVE).
+// madviseRemove punches a hole into the file behind pages [lo,hi). It drops
+// mmapLock meanwhile.
 //
 // Errors: EINVAL (locked, no file), EACCES (not shared and writable).
 //
 // Kernel: madvise_remove.
-func (mm *MM) madviseRemove(_ *sim.Task, v *VMA, _, _ uint64) errno.Errno {
+func (mm *MM) madviseRemove(t *sim.Task, v *VMA, lo, hi uint64) errno.Errno {
 	switch {
 	case v.Flags&VMLocked != 0 || v.File == nil:
 		return errno.EINVAL
 	case v.Flags&(VMShared|VMMayWrite) != VMShared|VMMayWrite:
 		return errno.EACCES
 	}
-	return 0
-}
-
-// madviseInjectError checks that pages [lo,hi) can be had for MadvSoftOffline and
-// MadvHWPoison. Nothing is poisoned yet (model/FIDELITY.md M-POISON).
-//
-// Errors: EFAULT where no access is possible.
-//
-// Kernel: madvise_inject_error, mm/madvise.c.
-func (mm *MM) madviseInjectError(t *sim.Task, lo, hi uint64, _ int) errno.Errno {
-	mm.mmapLock.RLock(t)
-	err := mm.madvisePopulate(t, lo, hi, false)
+	f, off := v.File, v.pgoff(lo)
+	f.Ref()
 	mm.mmapLock.RUnlock(t)
-	if err == errno.ENOMEM || err == errno.EINVAL {
-		return errno.EFAULT
-	}
+	err := mm.sys.Fallocate(t, f, FallocPunchHole|FallocKeepSize, off<<PageShift, (hi-lo)<<PageShift)
+	mm.sys.Unref(f)
+	mm.mmapLock.RLock(t)
 	return err
 }

@@ -87,8 +87,10 @@ func TestMadviseAppliesToWhatIsMapped(t *testing.T) {
 			before: "w", call: madvise(0, 1, MadvCollapse), want: errno.EINVAL, after: "w"},
 		"SOFT_OFFLINE of nothing": {
 			before: "w", call: madvise(1, 2, MadvSoftOffline), want: errno.EFAULT, after: "w"},
-		"SOFT_OFFLINE": {
-			before: "w", call: madvise(0, 1, MadvSoftOffline), after: "w"},
+		"SOFT_OFFLINE of the zero page": {
+			before: "w", call: madvise(0, 1, MadvSoftOffline), want: errno.EIO, after: "w"},
+		"SOFT_OFFLINE, a window for each page": {
+			before: "www", touch: true, call: madvise(1, 3, MadvSoftOffline), after: "www", events: "CLEAR[1,2) CLEAR[2,3)"},
 	})
 }
 

@@ -51,7 +51,8 @@ func (mm *MM) runAt(i, n uint64) (p PTE, pages uint64) {
 // handleMMFaultRange makes every page of [lo,hi) present, and writable if write
 // is set, as if each were touched in order.
 //
-// Errors: ENOMEM when no frame can be had and nobody can be killed.
+// Errors: ENOMEM when no frame can be had and nobody can be killed, EHWPOISON for
+// a broken page.
 //
 // Preconditions:
 //   - mmapLock is held; [lo,hi) lies in v; v's flags allow the access.
@@ -91,12 +92,13 @@ func (mm *MM) handlePTEFault(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bo
 		return mm.doFault(t, v, lo, hi, write)
 	case p.swap():
 		return mm.doSwapPage(t, v, lo, hi, p, write)
+	case p.migration():
+		mm.sys.migrationWait(t)
+		return 0, 0
+	case p.poison():
+		return 0, errno.EHWPOISON
 	case p&PTEProtNone != 0:
-		// A protection hint of an accessible VMA (NUMA balancing): undo it.
-		t.Write(&mm.ptObj, lo, hi)
-		mm.pt.Update(lo, hi, func(e uint64) uint64 { return e &^ uint64(PTEProtNone) })
-		mm.changed(lo, hi)
-		return hi - lo, 0
+		return mm.doNUMAPage(t, v, lo, hi, p), 0
 	case write && !p.Writable():
 		return mm.doWPPage(t, v, lo, hi, p)
 	}
@@ -115,6 +117,8 @@ func touched(p PTE, write bool) PTE {
 
 // doAnonymousPage maps the zero page for a read, fresh zeroed frames for a write.
 //
+// Errors: ENOMEM, EFAULT when the OOM reaper has taken pages of the address space.
+//
 // Kernel: do_anonymous_page.
 func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (uint64, errno.Errno) {
 	if !write {
@@ -122,12 +126,15 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 		if !mm.pt.Empty(lo, hi) {
 			return 0, 0
 		}
+		if mm.oom.unstable {
+			return 0, errno.EFAULT
+		}
 		mm.setPTEs(lo, hi, zeroPTE)
 		mm.faulted(t, lo, hi, 0)
 		return hi - lo, 0
 	}
 	v.anonVMAPrepare()
-	pfn, n, err := mm.sys.allocPages(t, mm, hi-lo)
+	pfn, n, err := mm.vmaAllocPages(t, v, lo, hi-lo)
 	if err != 0 {
 		return 0, err
 	}
@@ -135,6 +142,10 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 	if !mm.pt.Empty(lo, lo+n) {
 		mm.sys.Mem.Put(pfn, n)
 		return 0, 0
+	}
+	if mm.oom.unstable {
+		mm.sys.Mem.Put(pfn, n)
+		return 0, errno.EFAULT
 	}
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.rss += n
@@ -152,7 +163,7 @@ func (mm *MM) faulted(t *sim.Task, lo, hi, write uint64) {
 //
 // Kernel: do_swap_page.
 func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) (uint64, errno.Errno) {
-	pfn, n, err := mm.sys.allocPages(t, mm, hi-lo)
+	pfn, n, err := mm.vmaAllocPages(t, v, lo, hi-lo)
 	if err != 0 {
 		return 0, err
 	}
@@ -187,6 +198,7 @@ func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) 
 func (mm *MM) doWPPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE) (uint64, errno.Errno) {
 	if !v.private() {
 		t.Write(&mm.ptObj, lo, hi)
+		v.File.markDirty(v.pgoff(lo), hi-lo)
 		mm.setWritable(lo, hi, 0)
 		return hi - lo, 0
 	}
@@ -212,7 +224,10 @@ func (mm *MM) doWPPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE) (uint64, errno
 //
 // Kernel: wp_can_reuse_anon_folio.
 func (mm *MM) reusable(p PTE, n uint64) uint64 {
-	if p&PTEExclusive != 0 {
+	switch {
+	case p.ksm():
+		return 0
+	case p&PTEExclusive != 0:
 		return n
 	}
 	return mm.sys.runWithCount(p.Frame(), n, 1)
@@ -229,14 +244,11 @@ func (mm *MM) setWritable(lo, hi uint64, more PTE) {
 // Kernel: wp_page_copy.
 func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errno.Errno) {
 	v.anonVMAPrepare()
-	pfn, n, err := mm.sys.allocPages(t, mm, n)
+	pfn, n, err := mm.vmaAllocPages(t, v, lo, n)
 	if err != 0 {
 		return 0, err
 	}
 	mem := mm.sys.Mem
-	if !p.zero() {
-		mem.Copy(pfn, p.Frame(), n)
-	}
 	var w *NotifierRange
 	if mm.watched(t, lo, lo+n) {
 		w = mm.openWindow(t, EventClear, lo, lo+n)
@@ -247,12 +259,14 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 		mem.Put(pfn, n)
 		return 0, 0
 	}
-	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	if p.zero() {
 		mm.rss += n
 	} else {
+		// Not before: the allocation may have reclaimed the page.
+		mem.Copy(pfn, p.Frame(), n)
 		mem.Put(p.Frame(), n)
 	}
+	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.sys.Counts.COWBreaks += n
 	mm.sys.Counts.PagesFaulted += n
 	t.Log(fnWPPage, lo<<PageShift, (lo+n)<<PageShift, 1)
@@ -295,10 +309,12 @@ func (mm *MM) dropPTEs(lo, hi uint64, p PTE) {
 	mm.clearPTEs(lo, hi)
 	mm.sys.Counts.PagesZapped += n
 	switch {
-	case p.zero():
+	case p.zero(), p.poison():
 	case p.swap():
 		mm.sys.Mem.SwapPut(p.Slot(), n)
 		mm.swapents -= n
+	case p.migration():
+		mm.rss -= n // who migrates the page holds the frame
 	default:
 		mm.sys.Mem.Put(p.Frame(), n)
 		mm.rss -= n
@@ -416,7 +432,12 @@ func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlag
 //
 // Kernel: change_pte_range and can_change_pte_writable, mm/mprotect.c.
 func protect(v *VMA, p PTE, newFlags VMFlags) PTE {
-	if !p.Present() {
+	switch {
+	case newFlags&vmProtNUMA != 0:
+		return protectNUMA(v, p)
+	case p.migration():
+		return p &^ PTEWrite
+	case !p.Present():
 		return p
 	}
 	p &^= PTEProtNone | PTEWrite

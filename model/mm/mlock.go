@@ -260,7 +260,7 @@ func (mm *MM) mmPopulate(t *sim.Task, lo, hi uint64, ignoreErrors bool) errno.Er
 // populateVMAPageRange faults in pages [lo,hi) of a VMA: private writable ones as
 // if written, so that nothing is left to be copied, others as if read.
 //
-// Errors: EFAULT for a VMA without access, ENOMEM.
+// Errors: EFAULT for a VMA without access or a broken page, ENOMEM.
 //
 // Kernel: populate_vma_page_range, mm/gup.c.
 //
@@ -272,5 +272,9 @@ func (mm *MM) populateVMAPageRange(t *sim.Task, v *VMA, lo, hi uint64) errno.Err
 	case v.Flags&vmAccess == 0:
 		return errno.EFAULT
 	}
-	return mm.handleMMFaultRange(t, v, lo, hi, v.Flags&(VMWrite|VMShared) == VMWrite)
+	err := mm.handleMMFaultRange(t, v, lo, hi, v.Flags&(VMWrite|VMShared) == VMWrite)
+	if err == errno.EHWPOISON {
+		err = errno.EFAULT
+	}
+	return err
 }

@@ -26,6 +26,7 @@
 //
 // # Lock order
 //
+//	File.inode                      truncation, holes
 //	MM.mmapLock                     read: faults, HMM, populate; write: everything that changes VMAs
 //	  MM.mmapLock of a forked child (dup_mmap only)
 //	  the driver's locks, from callbacks of a notifier window
@@ -61,6 +62,7 @@ const (
 var (
 	classMmapLock       = sim.NewLockClass("mmap_lock")
 	classMmapLockNested = sim.NewLockClass("mmap_lock/1")
+	classInode          = sim.NewLockClass("inode->i_rwsem")
 	classSubscriptions  = sim.NewLockClass("subscriptions->lock")
 )
 
@@ -72,6 +74,8 @@ type Counts struct {
 	COWBreaks     uint64 // pages copied by a write fault
 	PagesSwapOut  uint64
 	PagesSwapIn   uint64
+	PagesMigrated uint64
+	PagesMerged   uint64 // by KSM
 	PagesZapped   uint64
 	HMMFaults     uint64 // hmm_range_fault calls
 	HMMPages      uint64 // pages they returned
@@ -108,10 +112,18 @@ type System struct {
 	kswapd kswapd
 	// khugepaged is a task once it was asked to scan.
 	khugepaged khugepaged
+	ksmd       ksmd
+	// isolated holds the frames that somebody migrates: nobody else may.
+	isolated phys.Map
+	// migrated is woken when migration entries have become pages again.
+	migrated sim.WaitQueue
+	reaper   oomReaper
+	files    []*File // that live, in order of creation
 
-	// OOMKill kills the process of an mm (model/run.go does it); nil when no
-	// process can be killed.
-	OOMKill func(t *sim.Task) bool
+	// OOMKill chooses a process, kills it and returns its address space, or that
+	// of one that was chosen before and is not gone yet; nil when nobody is left or
+	// it is the caller's own. The runner sets it; nil when no process can be killed.
+	OOMKill func(t *sim.Task) *MM
 }
 
 // Watcher sees what the properties need to see. Calls come in the middle of
@@ -137,6 +149,9 @@ func NewSystem(s *sim.Sim, cfg Config, w Watcher) *System {
 	sys.Mem = phys.NewMemory(phys.Config{Pages: cfg.RAM, SwapPages: cfg.Swap, Nodes: cfg.Nodes})
 	sys.MemObj.Init(s, "memory")
 	sys.kswapd.init(sys)
+	sys.ksmd.init(sys)
+	sys.migrated.Init(s, "migration_entry_wait")
+	sys.reaper.init(sys)
 	return sys
 }
 
@@ -196,6 +211,7 @@ type MM struct {
 	// swapents is the number of swap entries.
 	swapents uint64
 	exited   bool
+	oom      oomState
 
 	// Ambient totals: mappings made because the trace succeeded on addresses
 	// that it never mapped.

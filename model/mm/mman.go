@@ -101,6 +101,14 @@ const (
 	MadvSoftOffline    = 101
 )
 
+// Modes of fallocate.
+//
+// Kernel: include/uapi/linux/falloc.h.
+const (
+	FallocKeepSize  = 0x01
+	FallocPunchHole = 0x02
+)
+
 // pageAlign rounds a length in bytes up to pages; it wraps to 0 near 2^64, as
 // PAGE_ALIGN does.
 func pageAlign(n uint64) uint64 { return (n + PageSize - 1) &^ (PageSize - 1) }

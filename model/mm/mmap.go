@@ -205,6 +205,7 @@ func (mm *MM) mmapRegion(t *sim.Task, lo, hi uint64, flags VMFlags, f *File, pgo
 		v = mm.newVMA(lo, hi, flags, pgoff)
 		if f == nil && flags&VMShared != 0 {
 			f = mm.sys.NewFile("/dev/zero (deleted)", true)
+			f.SetSize((hi - lo) << PageShift)
 		}
 		if f != nil {
 			v.setFile(f)

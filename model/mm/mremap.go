@@ -113,7 +113,7 @@ func (mm *MM) expandInPlace(t *sim.Task, v *VMA, n uint64, r *remap) errno.Errno
 		return errno.ENOMEM
 	}
 	g := vmaMerge{start: v.End, end: v.End + n, pgoff: v.pgoff(v.End), flags: v.Flags,
-		file: v.File, anon: v.AnonVMA, forked: v.forked, prev: v, next: v.next}
+		file: v.File, anon: v.AnonVMA, forked: v.forked, policy: v.policy, prev: v, next: v.next}
 	if v = mm.mergeNew(&g); v == nil {
 		return errno.ENOMEM
 	}
@@ -287,7 +287,7 @@ func (mm *MM) copyVMA(v *VMA, lo, to, n uint64, keep bool) (moved, src *VMA) {
 		pgoff = to // nothing depends on it yet, and it may merge
 	}
 	g := vmaMerge{start: to, end: to + n, pgoff: pgoff, flags: v.Flags,
-		file: v.File, anon: v.AnonVMA, forked: v.forked}
+		file: v.File, anon: v.AnonVMA, forked: v.forked, policy: v.policy}
 	g.prev, g.next = mm.neighbours(to)
 	below := g.prev
 	if unfaulted && keep {

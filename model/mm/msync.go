@@ -7,8 +7,8 @@ import (
 	"github.com/kfdsim/kfdsim/sim"
 )
 
-// Msync checks its arguments as Linux does. Files are not written back, so
-// nothing else happens (model/FIDELITY.md M-MSYNC).
+// Msync writes the dirty pages of shared file mappings back (MsSync; MsAsync does
+// nothing, as on Linux).
 //
 // Errors: EINVAL, ENOMEM for holes, EBUSY for MsInvalidate of locked memory.
 //
@@ -49,10 +49,13 @@ func (mm *MM) msyncVMAs(t *sim.Task, lo, hi uint64, flags uint32) errno.Errno {
 		if flags&MsInvalidate != 0 && v.Flags&VMLocked != 0 {
 			return errno.EBUSY
 		}
+		f, off, end := v.File, v.pgoff(max(lo, v.Start)), v.pgoff(min(hi, v.End))
 		lo = v.End
-		writeBack := flags&MsSync != 0 && v.File != nil && v.Flags&VMShared != 0
-		if writeBack {
+		if flags&MsSync != 0 && f != nil && v.Flags&VMShared != 0 {
+			f.Ref()
 			mm.mmapLock.RUnlock(t)
+			mm.sys.fsyncRange(t, f, off, end)
+			mm.sys.Unref(f)
 			mm.mmapLock.RLock(t)
 		}
 		if lo >= hi {

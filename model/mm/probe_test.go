@@ -45,7 +45,11 @@ func (p *probe) Invalidate(t *sim.Task, n *IntervalNotifier, r *NotifierRange, c
 		lo = "0!"
 	}
 	p.by = t.Name()
-	p.events = append(p.events, fmt.Sprintf("%s[%s,%s)", r.Event, lo, rel(r.End)))
+	by := ""
+	if t.Name() == "ksmd" {
+		by = "@" + t.Name()
+	}
+	p.events = append(p.events, fmt.Sprintf("%s[%s,%s)%s", r.Event, lo, rel(r.End), by))
 	p.lock.Unlock(t)
 	return true
 }

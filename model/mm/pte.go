@@ -25,6 +25,9 @@ const (
 	PTEZero                                       // maps the shared zero page (stride 0)
 	PTEProtNone                                   // present, but no access (PROT_NONE)
 	PTELazyFree                                   // MADV_FREE: may be dropped while clean
+	PTEKSM                                        // the frame stands for equal pages (PageKsm): never written, always copied
+	PTEMigration                                  // not present: the frame is on its way to another; a fault waits
+	PTEPoison                                     // not present: the frame is broken; an access is SIGBUS
 )
 
 // Frame returns the frame of a present entry.
@@ -45,8 +48,12 @@ func (p PTE) Accessible() bool { return p&(PTEPresent|PTEProtNone) == PTEPresent
 func (p PTE) swap() bool { return p&PTESwap != 0 }
 func (p PTE) zero() bool { return p&PTEZero != 0 }
 func (p PTE) anon() bool { return p&PTEAnon != 0 }
-func (p PTE) flags() PTE { return p &^ pteFrameMask }
-func (p PTE) none() bool { return p == 0 }
+func (p PTE) ksm() bool  { return p&PTEKSM != 0 }
+
+func (p PTE) migration() bool { return p&PTEMigration != 0 }
+func (p PTE) poison() bool    { return p&PTEPoison != 0 }
+func (p PTE) flags() PTE      { return p &^ pteFrameMask }
+func (p PTE) none() bool      { return p == 0 }
 func (p PTE) stride() uint64 {
 	if p.zero() {
 		return 0

@@ -2,7 +2,10 @@
 
 package mm
 
-import "github.com/kfdsim/kfdsim/model/phys"
+import (
+	"github.com/kfdsim/kfdsim/model/phys"
+	"github.com/kfdsim/kfdsim/sim"
+)
 
 // VMFlags are the attributes of a VMA.
 //
@@ -38,6 +41,10 @@ const (
 	VMAccount
 	VMDroppable
 
+	// vmProtNUMA is no attribute: it asks changeProtection for the hints of NUMA
+	// balancing (MM_CP_PROT_NUMA).
+	vmProtNUMA VMFlags = 1 << 31
+
 	vmAccess = VMRead | VMWrite | VMExec
 	// vmSpecial VMAs are never merged, grown or locked (VM_SPECIAL).
 	vmSpecial    = VMIO | VMDontExpand | VMPFNMap | VMMixedMap
@@ -62,6 +69,8 @@ type VMA struct {
 	AnonVMA *AnonVMA
 	anonPos int // index in AnonVMA.vmas
 	filePos int // index in File.mappings
+	// policy says on which nodes pages are allocated.
+	policy mempolicy
 	// forked is the VMA that fork made and this one is a piece of; nil in an
 	// address space's own VMAs. It stands for an anon_vma_chain of more than one:
 	// such a VMA merges only with pieces of the same one.
@@ -145,10 +154,26 @@ type File struct {
 	Path string
 	// Fill is the byte that a page shows when nobody wrote to it.
 	Fill byte
-	// Swappable says that its pages may go to swap (shmem, memfd).
+	// Shmem says that its pages live in memory and swap alone (memfd, shared
+	// anonymous memory): there is no disk behind them.
 	Shmem bool
-	// cache maps page offsets to frames (or swap entries), one reference each.
+	// cache maps page offsets to frames (with pgDirty, pgWriteback) or swap
+	// entries, one reference each. Labelled on obj, by page offset.
 	cache phys.Map
+	obj   sim.Object
+	// inode serialises what changes the size and punches holes.
+	//
+	// Kernel: inode->i_rwsem.
+	inode sim.Mutex
+	// size is the length in bytes where sized says that it is known: a trace does
+	// not show how long the files are that it maps. Protected by inode, labelled
+	// on obj.
+	size  uint64
+	sized bool
+	// disk is what write-back has left; nil before the first time, and for shmem.
+	disk *phys.Disk
+	// settle is where truncation waits for a page that somebody else holds.
+	settle sim.WaitQueue
 	// mappings are the VMAs that map it, in order of mapping.
 	mappings []*VMA
 	refs     int

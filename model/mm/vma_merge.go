@@ -24,6 +24,7 @@ type vmaMerge struct {
 	file       *File
 	anon       *AnonVMA
 	forked     *VMA
+	policy     mempolicy
 	prev, next *VMA // neighbours that may be merged, nil for none
 }
 
@@ -31,7 +32,7 @@ type vmaMerge struct {
 //
 // Kernel: is_mergeable_vma and is_mergeable_anon_vma, mm/vma.c.
 func (g *vmaMerge) mergeable(v *VMA) bool {
-	if v.Flags != g.flags || v.File != g.file {
+	if v.Flags != g.flags || v.File != g.file || v.policy != g.policy {
 		return false
 	}
 	if g.anon == nil || v.AnonVMA == nil {
@@ -109,19 +110,19 @@ func (mm *MM) mergeNew(g *vmaMerge) *VMA {
 }
 
 // mergeExisting lets neighbours of a VMA take over its pages [start,end), which
-// are about to get the attributes flags, and returns the one that did; nil when
-// none can. If v has a family, so has whoever takes over (mergeable).
+// are about to get the attributes flags and the policy, and returns the one that
+// did; nil when none can. If v has a family, so has whoever takes over (mergeable).
 //
 // Kernel: vma_merge_existing_range, mm/vma.c.
 //
 // Preconditions: mmapLock held for writing; [start,end) lies in v.
-func (mm *MM) mergeExisting(t *sim.Task, v *VMA, start, end uint64, flags VMFlags) *VMA {
+func (mm *MM) mergeExisting(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy mempolicy) *VMA {
 	atStart, atEnd := start == v.Start, end == v.End
 	if flags&vmSpecial != 0 || !atStart && !atEnd {
 		return nil
 	}
 	g := vmaMerge{start: start, end: end, pgoff: v.pgoff(start), flags: flags,
-		file: v.File, anon: v.AnonVMA, forked: v.forked, prev: v.prev, next: v.next}
+		file: v.File, anon: v.AnonVMA, forked: v.forked, policy: policy, prev: v.prev, next: v.next}
 	left := atStart && g.canMergeLeft()
 	right := atEnd && g.canMergeRight(left)
 	p, n := g.prev, g.next
@@ -202,11 +203,11 @@ func (mm *MM) splitVMANoLimit(t *sim.Task, v *VMA, at uint64, newBelow bool) {
 	}
 }
 
-// likeVMA gives a new VMA the file and the family of another.
+// likeVMA gives a new VMA the file, the family and the policy of another.
 //
 // Kernel: vm_area_dup and anon_vma_clone.
 func (v *VMA) likeVMA(src *VMA) {
-	v.forked = src.forked
+	v.forked, v.policy = src.forked, src.policy
 	if src.AnonVMA != nil {
 		v.setAnonVMA(src.AnonVMA)
 	}
@@ -226,7 +227,14 @@ func (v *VMA) likeVMA(src *VMA) {
 //
 // Preconditions: mmapLock held for writing; [start,end) lies in v.
 func (mm *MM) modifyFlags(t *sim.Task, v *VMA, start, end uint64, flags VMFlags) (*VMA, errno.Errno) {
-	if merged := mm.mergeExisting(t, v, start, end, flags); merged != nil {
+	return mm.modifyVMA(t, v, start, end, flags, v.policy)
+}
+
+// modifyVMA is modifyFlags for attributes and policy.
+//
+// Kernel: vma_modify.
+func (mm *MM) modifyVMA(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy mempolicy) (*VMA, errno.Errno) {
+	if merged := mm.mergeExisting(t, v, start, end, flags, policy); merged != nil {
 		return merged, 0
 	}
 	if v.Start < start {
@@ -263,6 +271,6 @@ func (v *VMA) findMergeableAnonVMA() *AnonVMA {
 //
 // Kernel: anon_vma_compatible.
 func anonVMACompatible(a, b *VMA) bool {
-	return a.End == b.Start && a.File == b.File && (a.Flags^b.Flags)&^vmAccess == 0 &&
+	return a.End == b.Start && a.File == b.File && a.policy == b.policy && (a.Flags^b.Flags)&^vmAccess == 0 &&
 		b.Pgoff == a.Pgoff+a.Len()
 }

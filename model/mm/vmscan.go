@@ -80,10 +80,9 @@ func (sys *System) allocPages(t *sim.Task, _ *MM, limit uint64) (phys.PFN, uint6
 			continue
 		}
 		t.Log(fnOOM, sys.Mem.Free(), 0, 0)
-		if sys.OOMKill == nil || !sys.OOMKill(t) {
+		if !sys.outOfMemory(t) {
 			return 0, 0, errno.ENOMEM
 		}
-		sys.Counts.OOMKills++
 	}
 }
 
@@ -98,18 +97,21 @@ func (sys *System) Reclaim(t *sim.Task, npages uint64) uint64 { return sys.shrin
 func (sys *System) shrinkNode(t *sim.Task, target uint64) uint64 {
 	var got uint64
 	for round := 0; round < 3 && got < target; round++ {
-		for _, mm := range sys.fromHand() {
-			if mm.exited {
-				continue
-			}
-			start := uint64(0)
-			if round == 0 && uint64(mm.id) == sys.kswapd.handMM {
-				start = sys.kswapd.handPage
-			}
-			got += mm.shrink(t, start, target-got)
-			if got >= target {
-				break
-			}
+		got += sys.shrinkFiles(t, target-got)
+		// Once around, from where the hand stands: what was faulted in behind it is
+		// the last to be looked at.
+		mms := sys.fromHand()
+		first := uint64(0)
+		if len(mms) > 0 && uint64(mms[0].id) == sys.kswapd.handMM {
+			first = sys.kswapd.handPage
+		}
+		start := first
+		for _, mm := range mms {
+			got += mm.shrink(t, start, EndOfSpace, target-got)
+			start = 0
+		}
+		if first > 0 {
+			got += mms[0].shrink(t, 0, first, target-got)
 		}
 	}
 	t.Log(fnShrink, target, got, 0)
@@ -128,13 +130,12 @@ func (sys *System) fromHand() []*MM {
 	return append(append([]*MM(nil), sys.mms[k:]...), sys.mms[:k]...)
 }
 
-// shrink scans the page table from page start on until target pages are freed
-// or the end is reached.
-func (mm *MM) shrink(t *sim.Task, start, target uint64) uint64 {
+// shrink scans pages [start,end) of the page table until target pages are freed.
+func (mm *MM) shrink(t *sim.Task, start, end, target uint64) uint64 {
 	var got uint64
-	for i := start; got < target; {
+	for i := start; got < target && !mm.exited; {
 		r, ok := mm.pt.Next(i)
-		if !ok {
+		if !ok || r.Lo >= end {
 			return got
 		}
 		i = r.Lo
@@ -148,7 +149,8 @@ func (mm *MM) shrink(t *sim.Task, start, target uint64) uint64 {
 		}
 		n = min(n, v.End-i)
 		switch {
-		case !p.Present() || p.zero() || v.Flags&VMLocked != 0:
+		case !p.Present() || p.zero() || p.ksm() || v.Flags&VMLocked != 0:
+			// Pages that KSM merged stay (model/FIDELITY.md M-KSM).
 			n = r.Hi - i
 			n = min(n, v.End-i)
 		case p.huge():
@@ -230,8 +232,9 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 		if q.none() {
 			mm.clearPTEs(lo, lo+n)
 		} else {
-			mm.setPTEs(lo, lo+n, q)
+			// Not before: until now the page could be written.
 			mm.sys.Mem.SwapOutCopy(q.Slot(), p.Frame(), n)
+			mm.setPTEs(lo, lo+n, q)
 			mm.swapents += n
 		}
 		mm.sys.Mem.Put(p.Frame(), n)
@@ -252,20 +255,22 @@ func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 		freed, _ := w.mm.unmapHuge(t, w, at, w.mm.PTEAt(at))
 		return min(freed, 1)
 	}
+	idx := v.pgoff(vpn)
+	family := append([]*VMA(nil), v.AnonVMA.vmas...)
+	for _, w := range family {
+		if _, q := w.mapsAnon(idx, p.Frame()); !q.none() && w.Flags&VMLocked != 0 {
+			return 0
+		}
+	}
 	slot, n := mem.SwapAlloc(1)
 	if n == 0 {
 		return 0
 	}
-	idx := v.pgoff(vpn)
 	var freed uint64
-	for _, w := range append([]*VMA(nil), v.AnonVMA.vmas...) {
-		if idx < w.Pgoff || idx >= w.Pgoff+w.Len() || w.Flags&VMLocked != 0 {
-			continue
-		}
-		at := w.Start + (idx - w.Pgoff)
-		q := w.mm.PTEAt(at)
-		if !q.Present() || q.Frame() != p.Frame() {
-			continue
+	for _, w := range family {
+		at, q := w.mapsAnon(idx, p.Frame())
+		if q.none() || freed > 0 && q.Writable() {
+			continue // who has become the last one writes in place: what the slot has is not its own
 		}
 		mem.SwapGet(slot, 1)
 		if w.mm.replaceMapped(t, at, 1, q, PTESwap|PTE(slot)) == 0 {
@@ -279,13 +284,25 @@ func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 	return freed
 }
 
-// unmapFileRun unmaps file pages; the page cache keeps them.
+// mapsAnon returns the page of the VMA that maps frame pfn as page idx of its
+// family, and its entry, 0 when it does not.
+func (v *VMA) mapsAnon(idx uint64, pfn phys.PFN) (vpn uint64, p PTE) {
+	if v.AnonVMA == nil || idx < v.Pgoff || idx >= v.Pgoff+v.Len() {
+		return 0, 0
+	}
+	vpn = v.Start + (idx - v.Pgoff)
+	if p = v.mm.PTEAt(vpn); !p.Present() || p.Frame() != pfn {
+		return 0, 0
+	}
+	return vpn, p
+}
+
+// unmapFileRun is unmapRun for file pages.
 func (mm *MM) unmapFileRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if v.anonymous() {
 		return 0
 	}
-	mm.replaceMapped(t, lo, n, p, 0)
-	return 0
+	return mm.reclaimFilePages(t, v, lo, n, p)
 }
 
 // pageOutRange reclaims the pages of [lo,hi) that only this address space maps.
@@ -314,7 +331,11 @@ func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 			n = 1
 		}
 		var k uint64
-		if !p.anon() || mm.sys.runWithCount(p.Frame(), n, 1) > 0 {
+		holders := uint32(1)
+		if !p.anon() {
+			holders = 2 // the page cache is one
+		}
+		if mm.sys.runWithCount(p.Frame(), n, holders) > 0 {
 			k = mm.unmapRun(t, v, i, n, p)
 		}
 		done += k
@@ -348,6 +369,7 @@ func (mm *MM) lazyFreeRange(t *sim.Task, v *VMA, lo, hi uint64) {
 			switch {
 			case p.swap():
 				mm.dropPTEs(i, i+n, p)
+			case !p.Present():
 			case p.anon():
 				if p.huge() {
 					n = mm.lazyFreeHuge(i, n, p)

@@ -39,14 +39,15 @@ func (m *Map) Equal(n *Map) bool {
 	return true
 }
 
-// Digest returns a hash of all that the future of m depends on: frames with generations, counts and bytes, swap slots, and where allocation
-// goes on. It walks all runs of frames and slots.
+// Digest returns a hash of all that the future of m depends on: frames with generations, counts and bytes, which are poisoned, swap slots, and
+// where allocation goes on. It walks all runs of frames and slots.
 func (m *Memory) Digest() uint64 {
 	h := uint64(hashSeed)
 	for k := range m.nodes {
 		h = mix(mix(h, m.nodes[k].next), m.nodes[k].end)
 	}
 	h = mix(mix(h, m.swapFree.next), m.swapFree.end)
+	h = mix(h, m.poisoned.Digest())
 	for _, of := range [2]*Map{&m.frames, &m.slots} {
 		// Equal words are equal pages, so the runs are cut alike whatever the tokens are.
 		for it := of.Iter(0, MaxPage); it.Next(); {

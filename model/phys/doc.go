@@ -25,4 +25,5 @@
 //	memory.go   Memory, frames, Get, Put     node.go    NUMA nodes, AllocRun, AllocAligned
 //	content.go  Fill, Write, Copy, Bytes     intern.go  the table of mixed contents
 //	swap.go     swap slots                   pool.go    which frames or slots are free
+//	poison.go   frames out of use            place.go   which frames: AllocAt, free runs, equal pages
 package phys

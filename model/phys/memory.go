@@ -42,6 +42,8 @@ type Memory struct {
 	frames   Map // word of every frame that was ever allocated
 	contents contents
 
+	poisoned Map // frames that are never given out again; see poison.go
+
 	slots    Map // swapWord of every slot in use; see swap.go
 	swapFree pool
 

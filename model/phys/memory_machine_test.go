@@ -13,6 +13,7 @@ import (
 // dullPage is a frame or a slot of the reference: all its bytes, written out.
 type dullPage struct {
 	gen, count uint32
+	poisoned   bool
 	data       [PageSize]byte
 }
 
@@ -63,7 +64,7 @@ func (s *memoryMachine) some(t *rapid.T, longest uint64) (at, n uint64) {
 
 func (s *memoryMachine) free(node int) (n uint64) {
 	for i := uint64(firstPFN); i < uint64(len(s.frames)); i++ {
-		if s.frames[i].count == 0 && (node < 0 || s.m.NodeOf(PFN(i)) == node) {
+		if s.frames[i].count == 0 && !s.frames[i].poisoned && (node < 0 || s.m.NodeOf(PFN(i)) == node) {
 			n++
 		}
 	}
@@ -74,6 +75,7 @@ func (s *memoryMachine) given(t *rapid.T, pfn PFN, n uint64, node int) {
 	for i := range n {
 		p := &s.frames[uint64(pfn)+i]
 		require.Zero(t, p.count, "pfn %#x was given out twice", uint64(pfn)+i)
+		require.False(t, p.poisoned, "pfn %#x is poisoned", uint64(pfn)+i)
 		*p = dullPage{gen: p.gen + 1, count: 1}
 		if node >= 0 {
 			require.Equal(t, node, s.m.NodeOf(pfn+PFN(i)))
@@ -99,7 +101,7 @@ func (s *memoryMachine) AllocAligned(t *rapid.T) {
 		fits := at >= uint64(firstPFN)
 		for i := at; i < at+n && fits; i++ {
 			k := s.m.NodeOf(PFN(i))
-			fits = s.frames[i].count == 0 && k == s.m.NodeOf(PFN(at)) && (node < 0 || k == node)
+			fits = s.frames[i].count == 0 && !s.frames[i].poisoned && k == s.m.NodeOf(PFN(at)) && (node < 0 || k == node)
 		}
 		possible = possible || fits
 	}
@@ -262,7 +264,8 @@ func (s *memoryMachine) Check(t *rapid.T) {
 	}
 	require.Equal(t, PFN(len(s.frames)), next)
 	require.Equal(t, s.free(-1), s.m.Free())
-	require.Equal(t, testFrames-s.free(-1), s.m.Used())
+	require.Equal(t, s.lost(), s.m.Lost())
+	require.Equal(t, testFrames-s.free(-1)-s.lost(), s.m.Used())
 	var nodes uint64
 	for k := range s.m.Nodes() {
 		require.Equal(t, s.free(k), s.m.NodeFree(k))

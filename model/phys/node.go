@@ -28,7 +28,12 @@ func (m *Memory) Free() (n uint64) {
 }
 
 // Used returns the number of frames that are allocated.
-func (m *Memory) Used() uint64 { return m.pages - m.Free() }
+func (m *Memory) Used() (n uint64) {
+	for k := range m.nodes {
+		n += m.NodeUsed(k)
+	}
+	return n
+}
 
 // NodeTotal returns the number of usable frames of a node.
 func (m *Memory) NodeTotal(node int) uint64 { return m.nodes[node].hi - m.nodes[node].lo }
@@ -37,7 +42,9 @@ func (m *Memory) NodeTotal(node int) uint64 { return m.nodes[node].hi - m.nodes[
 func (m *Memory) NodeFree(node int) uint64 { return m.nodes[node].avail() }
 
 // NodeUsed returns the number of frames of a node that are allocated.
-func (m *Memory) NodeUsed(node int) uint64 { return m.NodeTotal(node) - m.NodeFree(node) }
+func (m *Memory) NodeUsed(node int) uint64 {
+	return m.NodeTotal(node) - m.NodeFree(node) - m.nodes[node].lost
+}
 
 // AllocRun gives out one contiguous run of 1 to limit free frames, zeroed, each with one holder and a new generation. It takes from node
 // alone, or, when node is -1, from the first node that has a free frame. n is 0 when there is none.
@@ -97,7 +104,11 @@ func (m *Memory) giveFrames(lo, hi uint64) {
 	for lo < hi {
 		p := &m.nodes[m.NodeOf(PFN(lo))]
 		end := min(hi, p.hi)
-		p.give(lo, end)
+		if m.poisoned.Len() == 0 {
+			p.give(lo, end)
+		} else {
+			m.giveSound(p, lo, end)
+		}
 		lo = end
 	}
 }

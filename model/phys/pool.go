@@ -14,6 +14,8 @@ type pool struct {
 	next, end uint64
 
 	free Map // the other free numbers, all of value 0
+
+	lost uint64 // numbers that were given out and never come back
 }
 
 func newPool(lo, hi uint64) pool { return pool{lo: lo, hi: hi, next: lo, end: hi} }
@@ -51,9 +53,7 @@ func (p *pool) refill() bool {
 //
 // Preconditions: n > 0; align is a power of two.
 func (p *pool) takeAligned(n, align uint64) (lo uint64, ok bool) {
-	// All that is free into one map, so that no run is seen in two parts. The next take goes on at next again.
-	p.free.Set(p.next, p.end, 0, 0)
-	p.end = p.next
+	p.gather()
 	for _, from := range [2]uint64{p.next, p.lo} {
 		for it := p.free.Iter(from, p.hi); it.Next(); {
 			if lo = alignUp(it.Run.Lo, align); lo+n <= it.Run.Hi {
@@ -63,6 +63,26 @@ func (p *pool) takeAligned(n, align uint64) (lo uint64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// gather puts all that is free into one map, so that no run is seen in two parts. The next take goes on at next again.
+func (p *pool) gather() {
+	if p.next < p.end {
+		p.free.Set(p.next, p.end, 0, 0)
+		p.end = p.next
+	}
+}
+
+// takeAt gives out exactly [lo, hi), or nothing when any of it is not free.
+//
+// Preconditions: lo < hi.
+func (p *pool) takeAt(lo, hi uint64) bool {
+	p.gather()
+	if r, ok := p.free.Next(lo); !ok || r.Lo > lo || r.Hi < hi {
+		return false
+	}
+	p.free.Clear(lo, hi)
+	return true
 }
 
 // give takes the numbers of [lo, hi) back.
