@@ -30,12 +30,12 @@ func BenchmarkRun(b *testing.B) {
 	}
 	for name, text := range inputs {
 		b.Run(name, func(b *testing.B) {
-			tr, err := traces.Load(name, strings.NewReader(text))
+			tr, err := traces.Parse(name, strings.NewReader(text))
 			require.NoError(b, err)
 			b.Run("simulate", func(b *testing.B) { runLines(b, tr, func() *traces.Trace { return tr }) })
 			b.Run("parse+simulate", func(b *testing.B) {
 				runLines(b, tr, func() *traces.Trace {
-					tr, _ := traces.Load(name, strings.NewReader(text))
+					tr, _ := traces.Parse(name, strings.NewReader(text))
 					return tr
 				})
 			})

@@ -33,7 +33,7 @@ func corpus(t testing.TB) []corpusTrace {
 	for _, name := range names {
 		text, err := fs.ReadFile(traces.Corpus(), name)
 		require.NoError(t, err)
-		tr, err := traces.Load(name, bytes.NewReader(text))
+		tr, err := traces.Parse(name, bytes.NewReader(text))
 		require.NoError(t, err)
 		out = append(out, corpusTrace{strings.TrimSuffix(name, ".trace"), text, tr})
 	}
@@ -106,7 +106,7 @@ func TestCorpusWithoutOneLineIsRefusedOrRun(t *testing.T) {
 				continue
 			}
 			less := append(bytes.Join(lines[:i], nil), bytes.Join(lines[i+1:], nil)...)
-			tr, err := traces.Load(c.name, bytes.NewReader(less))
+			tr, err := traces.Parse(c.name, bytes.NewReader(less))
 			if err != nil {
 				continue
 			}
@@ -157,7 +157,7 @@ ioctl(3, AMDKFD_IOC_CREATE_QUEUE, {gpu_id=1, queue_type=KFD_IOC_QUEUE_TYPE_SDMA}
 		"a sleep that time cannot hold":   {"sleep(18446744073709551615)\n", "x:1:1: sleep of 18446744073709551615 ms: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr, err := traces.Load("x", strings.NewReader(c.text))
+			tr, err := traces.Parse("x", strings.NewReader(c.text))
 			require.NoError(t, err)
 			_, err = Run(tr, Options{})
 			require.ErrorContains(t, err, c.want)

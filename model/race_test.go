@@ -45,7 +45,7 @@ func unguarded(uncounted, unasked bool) *faulty {
 func TestACommitNeedsTheCountOfEvictions(t *testing.T) {
 	f, err := traces.Corpus().Open("restore-races-invalidation.trace")
 	require.NoError(t, err)
-	tr, err := traces.Load("restore-races-invalidation.trace", f)
+	tr, err := traces.Parse("restore-races-invalidation.trace", f)
 	require.NoError(t, err)
 	for name, c := range map[string]struct{ uncounted, unasked, breaks bool }{
 		"both":    {false, false, false},

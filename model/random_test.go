@@ -175,7 +175,7 @@ func randomTrace(t *rapid.T, most int, advices ...string) string {
 
 // runText runs a trace given as text and insists that no property breaks.
 func runText(t require.TestingT, text, design string, seed *uint64) *Result {
-	tr, err := traces.Load("random.trace", strings.NewReader(text))
+	tr, err := traces.Parse("random.trace", strings.NewReader(text))
 	require.NoError(t, err, text)
 	r, err := Run(tr, Options{Design: design, Seed: seed})
 	require.NoError(t, err, text)

@@ -37,7 +37,7 @@ func rewritten(tr *traces.Trace, f func(k *traces.KFDArgs)) *traces.Trace {
 
 // loadText loads a trace that a test wrote.
 func loadText(t require.TestingT, text string) *traces.Trace {
-	tr, err := traces.Load("random.trace", strings.NewReader(text))
+	tr, err := traces.Parse("random.trace", strings.NewReader(text))
 	require.NoError(t, err, text)
 	return tr
 }
@@ -112,7 +112,7 @@ func TestSplittingRangesOfTheCorpusChangesNoContent(t *testing.T) {
 	for _, name := range names {
 		f, err := traces.Corpus().Open(name)
 		require.NoError(t, err)
-		tr, err := traces.Load(name, f)
+		tr, err := traces.Parse(name, f)
 		require.NoError(t, err)
 		for _, d := range []string{"batch", "single", "mirror"} {
 			requireSameReads(t, reads(t, tr, d), reads(t, rewritten(tr, split), d), name)

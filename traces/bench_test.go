@@ -31,13 +31,13 @@ func benchmarkLines(b *testing.B, text []byte, do func(io.Reader) error) {
 	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
 
-func load(r io.Reader) error  { _, err := Load("bench", r); return err }
+func load(r io.Reader) error  { _, err := Parse("bench", r); return err }
 func check(r io.Reader) error { return Check("bench", r) }
 
-func BenchmarkLoadSimpleCalls(b *testing.B)  { benchmarkLines(b, simpleTrace(100_000), load) }
+func BenchmarkParseSimpleCalls(b *testing.B) { benchmarkLines(b, simpleTrace(100_000), load) }
 func BenchmarkCheckSimpleCalls(b *testing.B) { benchmarkLines(b, simpleTrace(100_000), check) }
 
-func BenchmarkLoadCaptures(b *testing.B) {
+func BenchmarkParseCaptures(b *testing.B) {
 	for _, path := range captures(b) {
 		text, err := os.ReadFile(path)
 		require.NoError(b, err)
@@ -45,8 +45,8 @@ func BenchmarkLoadCaptures(b *testing.B) {
 	}
 }
 
-// BenchmarkLoadLongCapture repeats a capture, so that what a Load costs once does not count.
-func BenchmarkLoadLongCapture(b *testing.B) {
+// BenchmarkParseLongCapture repeats a capture, so that what a Parse costs once does not count.
+func BenchmarkParseLongCapture(b *testing.B) {
 	text, err := os.ReadFile(captures(b)[2])
 	require.NoError(b, err)
 	benchmarkLines(b, bytes.Repeat(text, 50), load)

@@ -26,7 +26,7 @@ func TestEveryCaptureLoads(t *testing.T) {
 		f, err := os.Open(path)
 		require.NoError(t, err)
 		defer f.Close()
-		tr, err := Load(path, f)
+		tr, err := Parse(path, f)
 		require.NoError(t, err)
 		t.Log(path, len(tr.Ops), tr.Skipped, tr.FirstTID, tr.HashString())
 	}

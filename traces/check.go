@@ -4,7 +4,7 @@ package traces
 
 import "io"
 
-// Check checks a trace as Load does, in memory that grows with the number of its tasks and the length of its longest
+// Check checks a trace as Parse does, in memory that grows with the number of its tasks and the length of its longest
 // line, not with the number of its lines.
 func Check(name string, r io.Reader) error {
 	return newDecoder(name, false).run(NewReader(name, r))

@@ -10,7 +10,7 @@ import (
 )
 
 func mustLoad(t testing.TB, text string) *Trace {
-	tr, err := Load("t", strings.NewReader(text))
+	tr, err := Parse("t", strings.NewReader(text))
 	require.NoError(t, err)
 	return tr
 }

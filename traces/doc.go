@@ -3,10 +3,10 @@
 // Package traces is the trace language: what strace prints, plus decoded KFD arguments and a few dotted pseudo-calls.
 //
 // It has two layers. A Line is syntax: Reader streams lines in constant memory, AppendLine prints them again, and
-// nothing in a line needs to mean anything. An Op is meaning: Load checks a whole trace and decodes every call that
+// nothing in a line needs to mean anything. An Op is meaning: Parse checks a whole trace and decodes every call that
 // the model, the VM and the GPU execute; Check does the same and keeps nothing.
 //
-//	bytes ──Open──▶ Reader ──▶ Line ──decode──▶ Op ──▶ Trace (Load) or nothing (Check)
+//	bytes ──Open──▶ Reader ──▶ Line ──decode──▶ Op ──▶ Trace (Parse) or nothing (Check)
 //	                             └────▶ AppendLine ──▶ bytes
 //
 // A call that means nothing to memory is checked for syntax, skipped whole and counted by its name. In a call that

@@ -109,7 +109,7 @@ var errorCases = map[string]struct{ text, want string }{
 func TestEveryErrorSaysWhereWhatAndWhy(t *testing.T) {
 	for name, c := range errorCases {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load("t", strings.NewReader(c.text))
+			_, err := Parse("t", strings.NewReader(c.text))
 			require.EqualError(t, err, c.want)
 			require.EqualError(t, Check("t", strings.NewReader(c.text)), c.want)
 			var one *Error
@@ -120,7 +120,7 @@ func TestEveryErrorSaysWhereWhatAndWhy(t *testing.T) {
 }
 
 func TestTenErrorsAreEnough(t *testing.T) {
-	_, err := Load("t", strings.NewReader(strings.Repeat("garbage\n", 50)))
+	_, err := Parse("t", strings.NewReader(strings.Repeat("garbage\n", 50)))
 	var all Errors
 	require.True(t, errors.As(err, &all))
 	require.Len(t, all, 10)
@@ -128,7 +128,7 @@ func TestTenErrorsAreEnough(t *testing.T) {
 }
 
 func TestUnknownWordsInCallsThatAreNotReplayedAreNoError(t *testing.T) {
-	tr, err := Load("t", strings.NewReader("1 prctl(PR_FOO, {bar=BAZ}) = 0\n1 ioctl(0</dev/tty>, FOO, {a=b}) = 0\n1 prctl(PR_BAR) = 0\n"))
+	tr, err := Parse("t", strings.NewReader("1 prctl(PR_FOO, {bar=BAZ}) = 0\n1 ioctl(0</dev/tty>, FOO, {a=b}) = 0\n1 prctl(PR_BAR) = 0\n"))
 	require.NoError(t, err)
 	require.Empty(t, tr.Ops)
 	require.Equal(t, []NameCount{{"ioctl", 1}, {"prctl", 2}}, tr.Skipped)

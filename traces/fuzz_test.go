@@ -45,15 +45,15 @@ func requireSound(t require.TestingT, text []byte) {
 	twice := printed(t, once)
 	require.Equal(t, string(once), string(twice), "printing twice is printing once")
 
-	tr, err := Load("in", bytes.NewReader(text))
+	tr, err := Parse("in", bytes.NewReader(text))
 	checked := Check("in", bytes.NewReader(text))
 	if err != nil {
 		require.IsType(t, Errors{}, err)
-		require.EqualError(t, checked, err.Error(), "Check finds what Load finds")
+		require.EqualError(t, checked, err.Error(), "Check finds what Parse finds")
 		return
 	}
-	require.NoError(t, checked, "Check finds what Load finds")
-	again, err := Load("in", bytes.NewReader(once))
+	require.NoError(t, checked, "Check finds what Parse finds")
+	again, err := Parse("in", bytes.NewReader(once))
 	require.NoError(t, err, "a printed trace is a trace")
 	require.Equal(t, tr.Hash, again.Hash, "printing keeps the hash")
 	require.Equal(t, withoutLines(tr.Ops), withoutLines(again.Ops), "printing keeps the meaning")

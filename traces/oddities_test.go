@@ -94,7 +94,7 @@ func seeds(t testing.TB) [][]byte {
 func TestEveryOddityOfStraceLoads(t *testing.T) {
 	for name, text := range oddities {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load("odd", bytes.NewReader([]byte(text)))
+			_, err := Parse("odd", bytes.NewReader([]byte(text)))
 			require.NoError(t, err)
 			requireSound(t, []byte(text))
 		})

@@ -72,7 +72,7 @@ func (o OverlayOptions) filled() (OverlayOptions, error) {
 //
 // It reads the trace twice (once more if children ran before the clones that made them returned, and it is not plain
 // whose they are), so open must give the same bytes every time. The same trace and options give the same bytes.
-// Errors: those of Load for a trace at fault, and a trace in which nothing can be registered.
+// Errors: those of Parse for a trace at fault, and a trace in which nothing can be registered.
 func Overlay(w io.Writer, name string, open func() (io.ReadCloser, error), o OverlayOptions) (OverlayStats, error) {
 	o, err := o.filled()
 	if err != nil {

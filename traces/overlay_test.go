@@ -27,7 +27,7 @@ func reopen(text string) func() (io.ReadCloser, error) {
 
 // judged loads an overlaid trace and replays it the dull way.
 func judged(t require.TestingT, text string, least uint64) (*Trace, *dullReplay) {
-	tr, err := Load("overlaid", strings.NewReader(text))
+	tr, err := Parse("overlaid", strings.NewReader(text))
 	require.NoError(t, err)
 	r, err := judge(tr, least)
 	require.NoError(t, err)

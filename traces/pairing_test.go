@@ -85,7 +85,7 @@ func TestTheChildOfACloneThatNeverReturnsIsFound(t *testing.T) {
 	} {
 		require.Equal(t, Result{Kind: ResultUnknown, Val: 8}, mustLoad(t, text).Ops[0].Result)
 	}
-	_, err := Load("t", strings.NewReader("7 fork() = ?\n8 brk(NULL) = 0x1000\n9 brk(NULL) = 0x1000\n"))
+	_, err := Parse("t", strings.NewReader("7 fork() = ?\n8 brk(NULL) = 0x1000\n9 brk(NULL) = 0x1000\n"))
 	require.ErrorContains(t, err, "t:3:1: task 9 was never created")
 }
 

@@ -215,7 +215,7 @@ func TestRandomTracesMeanWhatTheirWriterMeant(t *testing.T) {
 			}
 		}
 		text := strings.Join(w.lines, "\n") + "\n"
-		tr, err := Load("random", strings.NewReader(text))
+		tr, err := Parse("random", strings.NewReader(text))
 		require.NoError(t, err, text)
 		require.Equal(t, w.ops, tr.Ops, text)
 		requireSound(t, []byte(text))

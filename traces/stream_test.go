@@ -131,7 +131,7 @@ func (endless) Read(p []byte) (int, error) {
 
 func TestAReadersErrorIsNotTheTraces(t *testing.T) {
 	broken := errors.New("the disk is on fire")
-	_, err := Load("t", io.MultiReader(strings.NewReader("1 brk(NULL)\n"), &failing{broken}))
+	_, err := Parse("t", io.MultiReader(strings.NewReader("1 brk(NULL)\n"), &failing{broken}))
 	require.ErrorIs(t, err, broken)
 	var bad Errors
 	require.False(t, errors.As(err, &bad))
@@ -184,7 +184,7 @@ func TestOpenReadsPlainAndCompressedTraces(t *testing.T) {
 	r, err := Open(filepath.Join(dir, "plain.zst"))
 	require.NoError(t, err)
 	defer r.Close()
-	_, err = Load("plain.zst", r)
+	_, err = Parse("plain.zst", r)
 	require.Error(t, err, "a .zst that is none")
 }
 

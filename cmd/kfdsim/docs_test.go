@@ -53,7 +53,7 @@ func codeSpans(text string) []string {
 
 // run performs a trace on a design.
 func run(t *testing.T, name, text, design string) *model.Result {
-	tr, err := traces.Load(name, strings.NewReader(text))
+	tr, err := traces.Parse(name, strings.NewReader(text))
 	require.NoError(t, err)
 	res, err := model.Run(tr, model.Options{Design: design})
 	require.NoError(t, err)

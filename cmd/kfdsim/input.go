@@ -33,7 +33,7 @@ func (in *input) load() (*traces.Trace, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return traces.Load(in.name, r)
+	return traces.Parse(in.name, r)
 }
 
 // check reads the whole trace and keeps nothing of it.

@@ -10,8 +10,8 @@ import (
 // HashString returns Hash in hexadecimal.
 func (t *Trace) HashString() string { return hex.EncodeToString(t.Hash[:]) }
 
-// Load reads, checks and decodes a whole trace. The error is Errors if the trace is at fault, else the reader's.
-func Load(name string, r io.Reader) (*Trace, error) {
+// Parse reads, checks and decodes a whole trace. The error is Errors if the trace is at fault, else the reader's.
+func Parse(name string, r io.Reader) (*Trace, error) {
 	d := newDecoder(name, true)
 	if err := d.run(NewReader(name, r)); err != nil {
 		return nil, err
