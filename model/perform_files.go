@@ -111,9 +111,11 @@ func (r *runner) processMadvise(t *sim.Task, d descriptor, open bool, op *traces
 		return 0, errno.ESRCH
 	}
 	var pieces []mm.Extent
+	seen := uint64(0) // bytes that the record has in the pieces so far
 	for _, v := range iov[:min(uint64(len(iov)), op.A[2])] {
 		pieces = append(pieces, mm.Extent{Addr: v.Start, Len: v.Size})
-		if op.Result.Kind == traces.ResultOK {
+		seen += v.Size
+		if op.Result.Kind == traces.ResultOK && seen <= op.Result.Val {
 			r.ambient(t, p.mm, v.Start, v.Size)
 		}
 	}

@@ -26,7 +26,9 @@ func (r *runner) placementCall(t *sim.Task, th *thread, op *traces.Op) (val uint
 			if op.X != nil {
 				from, to = op.X.NodeMask, op.X.NewNodeMask
 			}
-			return m.MigratePages(t, a[1], from, to)
+			left, err := m.MigratePages(t, a[1], from, to)
+			r.countAgrees(op, left, err)
+			return left, err
 		})
 	case traces.CallMMCompact:
 		r.sys.Compact(t)
@@ -98,6 +100,14 @@ func (r *runner) processOf(label int) *process {
 	return nil
 }
 
+// countAgrees compares the number of pages that stayed with a person's
+// expectation.
+func (r *runner) countAgrees(op *traces.Op, left uint64, err errno.Errno) {
+	if err == 0 && !r.captured && op.Result.Kind == traces.ResultOK && left != op.Result.Val {
+		r.differ(op, fmt.Sprintf("%d pages left", left), fmt.Sprint(op.Result.Val))
+	}
+}
+
 // movePages moves the pages that the trace shows, which strace may have cut short,
 // and compares their status with a person's expectation. A capture's tells of
 // another machine.
@@ -113,6 +123,7 @@ func (r *runner) movePages(t *sim.Task, m *mm.MM, op *traces.Op) (uint64, errno.
 		nodes = nodes[:n]
 	}
 	status, left, err := m.MovePages(t, pages[:n], nodes, uint32(op.A[5]))
+	r.countAgrees(op, left, err)
 	if err == 0 && left == 0 && !r.captured {
 		for i := range min(len(status), len(x.Status)) {
 			if status[i] != x.Status[i] {

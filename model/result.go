@@ -89,6 +89,8 @@ type Counts struct {
 	COWBreaks     uint64 `json:"cow_breaks"`
 	PagesSwapOut  uint64 `json:"pages_swapped_out"`
 	PagesSwapIn   uint64 `json:"pages_swapped_in"`
+	PagesMigrated uint64 `json:"pages_migrated"` // to other frames
+	PagesMerged   uint64 `json:"pages_merged"`   // by KSM
 	PTEsWritten   uint64 `json:"ptes_written"`
 	PTEsCleared   uint64 `json:"ptes_cleared"`
 	Fragments     uint64 `json:"fragments"`

@@ -107,6 +107,7 @@ func (r *runner) counts() Counts {
 		PagesFaulted: m.PagesFaulted, PagesFetched: m.HMMPages, COWBreaks: m.COWBreaks,
 		PagesSwapOut: m.PagesSwapOut, PagesSwapIn: m.PagesSwapIn, OOMKills: m.OOMKills,
 		HugeFaults: m.HugeFaults, HugeSplits: m.HugeSplits, HugeCollapses: m.HugeCollapses,
+		PagesMigrated: m.PagesMigrated, PagesMerged: m.PagesMerged,
 	}
 	for _, g := range r.drv.GPUs {
 		c.PTEsWritten += g.Counts.PTEsWritten

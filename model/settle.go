@@ -81,11 +81,9 @@ func (l *loopFinder) repeats(r *runner) bool {
 	return false
 }
 
-// stateDigest hashes all that decides what happens next, except the time.
+// stateDigest hashes all that decides what happens next, except the time and which
+// frame or swap slot a page has: where memory is short each pass finds others.
 func (r *runner) stateDigest() uint64 {
-	h := r.s.WaitDigest()
-	for _, m := range r.sys.MMs() {
-		h = kfd.Mix(h, m.Digest())
-	}
-	return kfd.Mix(h, r.drv.Digest())
+	h := kfd.Mix(r.s.WaitDigest(), r.sys.Shape())
+	return kfd.Mix(h, r.drv.Shape())
 }

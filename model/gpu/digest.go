@@ -34,6 +34,23 @@ func (d *Device) Digest() uint64 {
 	return uint64(h)
 }
 
+// Shape is Digest but for the numbers of frames and how often they were given out:
+// states that differ in these alone go on alike.
+func (d *Device) Shape() uint64 {
+	const keep = ^uint64(frameMask | fragMask) // a fragment tells how frames lie
+	h := hash(d.id)
+	for _, vm := range d.vms {
+		h.add(uint64(vm.id))
+		h.add(vm.table.ptes.Shape(keep))
+		h.add(vm.tlb.ptes.Shape(keep))
+		h.bools(vm.faulted, vm.flushedSeq != vm.tlbSeq)
+		for _, q := range vm.queues {
+			q.digest(&h)
+		}
+	}
+	return uint64(h)
+}
+
 // Digest returns the VM's part of Device.Digest.
 func (vm *VM) Digest() uint64 {
 	h := hash(vm.id)
@@ -64,27 +81,4 @@ func (q *Queue) digest(h *hash) {
 			h.add(b.N)
 		}
 	}
-}
-
-// Shape is Digest without the frames: which pages are mapped, and what the queues
-// do. A driver that allocates anew in every round of a loop comes back to an equal
-// shape.
-func (d *Device) Shape() uint64 {
-	h := hash(d.id)
-	h.add(d.dma.Len())
-	for _, vm := range d.vms {
-		next := uint64(0)
-		for it := vm.table.ptes.Iter(0, endOfSpace); it.Next(); next = it.Run.Hi {
-			if it.Run.Lo != next {
-				h.add(next)
-				h.add(it.Run.Lo)
-			}
-		}
-		h.add(next)
-		h.bools(vm.faulted, vm.flushedSeq != vm.tlbSeq)
-		for _, q := range vm.queues {
-			q.digest(&h)
-		}
-	}
-	return uint64(h)
 }

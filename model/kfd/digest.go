@@ -36,41 +36,55 @@ func mixBool(h uint64, b bool) uint64 {
 }
 
 // Digest hashes everything that decides what the driver does next. What only
-// counts up (statistics, SMI lines) and which frames there are is left out.
-func (d *Driver) Digest() uint64 {
+// counts up (statistics, SMI lines) is left out.
+func (d *Driver) Digest() uint64 { return d.digest(true) }
+
+// Shape is Digest but for the numbers of frames: states that differ in these alone
+// go on alike.
+func (d *Driver) Shape() uint64 { return d.digest(false) }
+
+func (d *Driver) digest(frames bool) uint64 {
 	h := Mix(0, d.used)
 	for _, p := range d.procs {
 		h = Mix(h, uint64(p.MM.ID()))
 		h = mixBool(h, p.gone)
 		if p.Info != nil {
-			h = Mix(h, p.Info.digest())
+			h = Mix(h, p.Info.digest(frames))
 		}
 		for _, pd := range p.devs {
 			h = Mix(h, uint64(pd.evicted))
 		}
 	}
 	for _, g := range d.GPUs {
-		h = Mix(h, g.Shape())
+		if frames {
+			h = Mix(h, g.Digest())
+		} else {
+			h = Mix(h, g.Shape())
+		}
 	}
 	return h
 }
 
-func (i *ProcessInfo) digest() uint64 {
+func (i *ProcessInfo) digest(frames bool) uint64 {
 	h := Mix(0, i.evictedBOs)
 	h = mixBool(h, i.restore.Pending())
 	h = mixBool(h, i.restore.Running())
 	for _, list := range [][]*Mem{i.bos, i.inval} {
 		h = Mix(h, uint64(len(list)))
 		for _, m := range list {
-			h = Mix(h, m.digest())
+			h = Mix(h, m.digest(frames))
 		}
 	}
 	return h
 }
 
-func (m *Mem) digest() uint64 {
+func (m *Mem) digest(frames bool) uint64 {
 	h := Mix(m.Handle(), uint64(m.Invalid))
-	h = Mix(h, m.Pages.Len())
+	if frames {
+		h = Mix(h, m.Pages.Digest())
+	} else {
+		h = Mix(h, m.Pages.Shape(0))
+	}
 	for k := range m.Ranges {
 		r := &m.Ranges[k]
 		h = Mix(h, uint64(r.Invalid)<<32|uint64(r.Absent))

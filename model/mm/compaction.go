@@ -20,7 +20,7 @@ const pageblock = 1 << pmdShift
 // Compact moves pages together on every node, as echo to compact_memory does: the
 // migrate scanner takes pages from the bottom up, the free scanner finds frames
 // for them from the top down, in blocks that are not all free, until they meet.
-// Only pages that a process maps move.
+// Only pages that a process maps move (model/FIDELITY.md M-COMPACT).
 //
 // Kernel: compact_nodes, mm/compaction.c.
 func (sys *System) Compact(t *sim.Task) {

@@ -60,7 +60,7 @@ func (s script) writer(tb require.TestingT, mms []*MM, lo uint64) func(*sim.Task
 }
 
 // mover moves, merges and swaps the pages of all writers.
-func (s script) mover(m *MM, lo, n uint64) func(*sim.Task) {
+func (s script) mover(tb require.TestingT, m *MM, lo, n uint64) func(*sim.Task) {
 	return func(t *sim.Task) {
 		for _, step := range s {
 			at, node := lo+uint64(step.arg)%n, int64(step.arg>>7)
@@ -83,6 +83,7 @@ func (s script) mover(m *MM, lo, n uint64) func(*sim.Task) {
 				c := forkOf(t, m)
 				m.sys.Reclaim(t, 2)
 				c.Put(t)
+				require.Zero(tb, c.RSS())
 			case 9:
 				advice := MadvUnmergeable
 				if node == 0 {
@@ -123,8 +124,8 @@ func TestNoWriteIsLostWhilePagesMove(t *testing.T) {
 			tasks := []*sim.Task{
 				m.s.Go("a", bodies["a"].writer(rt, mms, lo)),
 				m.s.Go("b", bodies["b"].writer(rt, mms, lo+racePages)),
-				m.s.Go("mover", bodies["mover"].mover(a, lo, n)),
-				m.s.Go("other mover", bodies["other mover"].mover(a, lo, n)),
+				m.s.Go("mover", bodies["mover"].mover(rt, a, lo, n)),
+				m.s.Go("other mover", bodies["other mover"].mover(rt, a, lo, n)),
 				m.s.Go("device", func(t *sim.Task) {
 					for range fetches {
 						_, _, err := p.fetch(t, HMMReqFault|HMMReqWrite)

@@ -4,20 +4,28 @@ package mm
 
 // Digest hashes what decides what the address space does next: VMAs, page
 // tables, and the notifiers' seqs relative to the mm's own. Seqs and generations
-// only count up, and which frame or slot is behind a page decides nothing: both
-// are left out, so that a loop that allocates comes back to an equal digest.
-func (mm *MM) Digest() uint64 {
-	h := fold(uint64(mm.id), mm.tables.Digest())
-	var flags PTE
-	next := uint64(0)
-	for it := mm.pt.Iter(0, EndOfSpace); it.Next(); next = it.Run.Hi {
-		if f := PTE(it.Run.V).flags(); f != flags || it.Run.Lo != next {
-			h = fold(h, it.Run.Lo)
-			h = fold(h, uint64(f))
-			flags = f
-		}
+// themselves only count up and are left out.
+func (mm *MM) Digest() uint64 { return mm.digest(mm.pt.Digest()) }
+
+// Shape hashes all address spaces, page caches and the hand of reclaim like
+// Digest, but for the numbers of frames and swap slots: states that differ in
+// these alone go on alike.
+func (sys *System) Shape() uint64 {
+	const keep = ^uint64(pteFrameMask)
+	h := fold(sys.kswapd.handMM, sys.kswapd.handPage)
+	for _, mm := range sys.mms {
+		h = fold(h, mm.digest(mm.pt.Shape(keep)))
 	}
-	h = fold(h, next)
+	for _, f := range sys.files {
+		h = fold(h, f.cache.Shape(keep))
+	}
+	return h
+}
+
+// digest is Digest for a page table that is hashed already.
+func (mm *MM) digest(pt uint64) uint64 {
+	h := fold(uint64(mm.id), pt)
+	h = fold(h, mm.tables.Digest())
 	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
 	h = fold(h, mm.brk)
 	h = fold(h, uint64(mm.oom.tries))
@@ -25,7 +33,6 @@ func (mm *MM) Digest() uint64 {
 		h = fold(h, v.Start)
 		h = fold(h, v.End)
 		h = fold(h, uint64(v.Flags))
-		h = fold(h, v.policy.nodes^uint64(v.policy.mode)<<32)
 		return true
 	})
 	if s := mm.subs; s != nil {

@@ -43,7 +43,7 @@ func (mm *MM) Mbind(t *sim.Task, addr, length uint64, mode uint32, mask NodeMask
 	q := queuePages{lo: lo, hi: hi, nodes: ^mm.sys.existing(nodes, false), flags: flags, holes: policy.mode == MpolDefault}
 	mm.mmapLock.Lock(t)
 	if err = mm.queuePagesRange(t, &q); err == 0 {
-		err = mm.mbindVMAs(t, lo, hi, policy)
+		err = mm.mbindVMAs(t, lo, hi, mm.sys.policyOf(policy))
 	}
 	t.Log(fnMbind, addr, end, uint64(mode))
 	mm.mmapLock.Unlock(t)
@@ -72,7 +72,7 @@ func (mm *MM) byPolicy(t *sim.Task, p mempolicy) migrateTarget {
 // Kernel: mbind_range.
 //
 // Preconditions: mmapLock held for writing.
-func (mm *MM) mbindVMAs(t *sim.Task, lo, hi uint64, policy mempolicy) errno.Errno {
+func (mm *MM) mbindVMAs(t *sim.Task, lo, hi uint64, policy policyID) errno.Errno {
 	for v := mm.intersection(lo, hi); v != nil && v.Start < hi; v = v.next {
 		if v.policy == policy {
 			continue

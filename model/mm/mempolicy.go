@@ -37,9 +37,8 @@ const (
 	mpolMFValid   = MpolMFStrict | MpolMFMove | MpolMFMoveAll
 )
 
-// mempolicy says on which nodes pages of a VMA are allocated. Equal policies are
-// equal values; the zero value is the default: node 0, where every task runs, and
-// then the others.
+// mempolicy says on which nodes pages of a VMA are allocated. The zero value is
+// the default: node 0, where every task runs, and then the others.
 //
 // Kernel: struct mempolicy, include/linux/mempolicy.h.
 type mempolicy struct {
@@ -47,6 +46,24 @@ type mempolicy struct {
 	flags uint16
 	nodes uint64 // a bit for each node that is there
 }
+
+// policyID stands for a policy of the machine: equal policies have the equal one,
+// and the default has 0.
+type policyID uint32
+
+// policyOf returns the number of a policy.
+func (sys *System) policyOf(p mempolicy) policyID {
+	for i := range sys.policies {
+		if sys.policies[i] == p {
+			return policyID(i)
+		}
+	}
+	sys.policies = append(sys.policies, p)
+	return policyID(len(sys.policies) - 1)
+}
+
+// memPolicy returns the policy of a VMA.
+func (v *VMA) memPolicy() mempolicy { return v.mm.sys.policies[v.policy] }
 
 // interleaveShift is the size of a piece that interleaving puts on one node:
 // 2 MiB, so that interleaved memory is still made of long runs (model/FIDELITY.md
@@ -93,14 +110,14 @@ func (sys *System) online() uint64 {
 //
 // Kernel: vma_alloc_folio, mm/mempolicy.c.
 func (mm *MM) vmaAllocPages(t *sim.Task, v *VMA, vpn, limit uint64) (phys.PFN, uint64, errno.Errno) {
-	if v.policy.mode == MpolDefault {
+	if v.policy == 0 {
 		return mm.sys.allocPages(t, mm, limit)
 	}
-	if pfn, n := mm.allocByPolicy(t, v.policy, v.pgoff(vpn), limit); n > 0 {
+	if pfn, n := mm.allocByPolicy(t, v.memPolicy(), v.pgoff(vpn), limit); n > 0 {
 		return pfn, n, 0
 	}
 	if mm.sys.shrinkNode(t, max(32, min(limit, mm.sys.kswapd.high))) > 0 {
-		if pfn, n := mm.allocByPolicy(t, v.policy, v.pgoff(vpn), limit); n > 0 {
+		if pfn, n := mm.allocByPolicy(t, v.memPolicy(), v.pgoff(vpn), limit); n > 0 {
 			return pfn, n, 0
 		}
 	}

@@ -73,6 +73,8 @@ func (sys *System) onNode(node int) migrateTarget {
 //
 // Errors: ENOMEM when target had no frame; the pages from there on stay.
 //
+// One page is done before the next begins (model/FIDELITY.md M-MIGRATE).
+//
 // Kernel: migrate_pages, mm/migrate.c.
 func (sys *System) migratePages(t *sim.Task, list []isolated, target migrateTarget) (failed uint64, err errno.Errno) {
 	for i := range list {

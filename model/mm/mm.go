@@ -113,6 +113,8 @@ type System struct {
 	// khugepaged is a task once it was asked to scan.
 	khugepaged khugepaged
 	ksmd       ksmd
+	// policies are all memory policies there ever were, each once.
+	policies []mempolicy
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
 	// migrated is woken when migration entries have become pages again.
@@ -150,6 +152,7 @@ func NewSystem(s *sim.Sim, cfg Config, w Watcher) *System {
 	sys.MemObj.Init(s, "memory")
 	sys.kswapd.init(sys)
 	sys.ksmd.init(sys)
+	sys.policies = []mempolicy{{}}
 	sys.migrated.Init(s, "migration_entry_wait")
 	sys.reaper.init(sys)
 	return sys

@@ -43,7 +43,7 @@ func (v *VMA) balanced() bool {
 	switch {
 	case !v.migratable() || v.Flags&VMMixedMap != 0 || v.Flags&vmAccess == 0:
 		return false
-	case v.policy.mode != MpolDefault && v.policy.flags&MpolNUMABalancing == 0:
+	case v.policy != 0 && v.memPolicy().flags&MpolNUMABalancing == 0:
 		return false
 	}
 	return v.File == nil || v.Flags&(VMRead|VMWrite) != VMRead
@@ -75,7 +75,7 @@ func protectNUMA(v *VMA, p PTE) PTE {
 func (mm *MM) doNUMAPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE) uint64 {
 	mem := mm.sys.Mem
 	node, n := mem.NodeRun(p.Frame(), hi-lo)
-	if node != thisNode && v.policy.mode == MpolDefault && mem.NodeFree(thisNode) > mm.sys.kswapd.high {
+	if node != thisNode && v.policy == 0 && mem.NodeFree(thisNode) > mm.sys.kswapd.high {
 		if it, ok := mm.sys.isolateFolios(v, lo, n, p); ok {
 			if failed, err := mm.sys.migratePages(t, []isolated{it}, mm.sys.onNode(thisNode)); failed == 0 && err == 0 {
 				t.Log(fnNUMAPage, lo<<PageShift, (lo+it.n)<<PageShift, thisNode)

@@ -98,7 +98,11 @@ func (sys *System) rmapWalkKSM(f *folio, is func(p PTE, pfn phys.PFN) bool) []ma
 //
 // Kernel: folio_likely_mapped_shared, include/linux/mm.h.
 func (sys *System) mappedShared(f *folio) bool {
-	return uint64(sys.Mem.Frame(f.pfn).Count) > 1+sys.cacheRefs(f)
+	others := sys.cacheRefs(f)
+	if !sys.isolated.Empty(uint64(f.pfn), uint64(f.pfn)+1) {
+		others++ // who isolated it
+	}
+	return uint64(sys.Mem.Frame(f.pfn).Count) > 1+others
 }
 
 // cacheRefs returns how many references the page cache holds on the page: 1 or 0.

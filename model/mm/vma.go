@@ -59,6 +59,7 @@ const (
 type VMA struct {
 	Start, End uint64 // pages, half-open
 	Flags      VMFlags
+	policy     policyID // on which nodes pages are allocated
 	// File is nil for anonymous memory. Pgoff is the offset of Start in pages:
 	// in the file, or for anonymous memory the page number where it was first
 	// mapped (which keeps split and moved pieces mergeable only in order).
@@ -69,8 +70,6 @@ type VMA struct {
 	AnonVMA *AnonVMA
 	anonPos int // index in AnonVMA.vmas
 	filePos int // index in File.mappings
-	// policy says on which nodes pages are allocated.
-	policy mempolicy
 	// forked is the VMA that fork made and this one is a piece of; nil in an
 	// address space's own VMAs. It stands for an anon_vma_chain of more than one:
 	// such a VMA merges only with pieces of the same one.

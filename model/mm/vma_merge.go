@@ -21,10 +21,10 @@ type vmaMerge struct {
 	start, end uint64 // pages
 	pgoff      uint64
 	flags      VMFlags
+	policy     policyID
 	file       *File
 	anon       *AnonVMA
 	forked     *VMA
-	policy     mempolicy
 	prev, next *VMA // neighbours that may be merged, nil for none
 }
 
@@ -116,7 +116,7 @@ func (mm *MM) mergeNew(g *vmaMerge) *VMA {
 // Kernel: vma_merge_existing_range, mm/vma.c.
 //
 // Preconditions: mmapLock held for writing; [start,end) lies in v.
-func (mm *MM) mergeExisting(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy mempolicy) *VMA {
+func (mm *MM) mergeExisting(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy policyID) *VMA {
 	atStart, atEnd := start == v.Start, end == v.End
 	if flags&vmSpecial != 0 || !atStart && !atEnd {
 		return nil
@@ -233,7 +233,7 @@ func (mm *MM) modifyFlags(t *sim.Task, v *VMA, start, end uint64, flags VMFlags)
 // modifyVMA is modifyFlags for attributes and policy.
 //
 // Kernel: vma_modify.
-func (mm *MM) modifyVMA(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy mempolicy) (*VMA, errno.Errno) {
+func (mm *MM) modifyVMA(t *sim.Task, v *VMA, start, end uint64, flags VMFlags, policy policyID) (*VMA, errno.Errno) {
 	if merged := mm.mergeExisting(t, v, start, end, flags, policy); merged != nil {
 		return merged, 0
 	}

@@ -149,10 +149,10 @@ func (mm *MM) shrink(t *sim.Task, start, end, target uint64) uint64 {
 		}
 		n = min(n, v.End-i)
 		switch {
-		case !p.Present() || p.zero() || p.ksm() || v.Flags&VMLocked != 0:
+		case !mm.sys.canReclaim(v, p) || p.ksm():
 			// Pages that KSM merged stay (model/FIDELITY.md M-KSM).
-			n = r.Hi - i
-			n = min(n, v.End-i)
+			i = min(r.Hi, v.End)
+			continue // the hand stays: these pages were not looked at
 		case p.huge():
 			n = mm.shrinkHuge(t, v, i, min(r.Hi, v.End), p, &got) - i
 		case p&PTEYoung != 0:
@@ -165,6 +165,19 @@ func (mm *MM) shrink(t *sim.Task, start, end, target uint64) uint64 {
 		mm.sys.kswapd.handMM, mm.sys.kswapd.handPage = uint64(mm.id), i
 	}
 	return got
+}
+
+// canReclaim says whether a page could be freed at all, used lately or not.
+//
+// Kernel: can_reclaim_anon_pages, mm/vmscan.c; the unevictable list.
+func (sys *System) canReclaim(v *VMA, p PTE) bool {
+	switch {
+	case !p.Present() || p.zero() || v.Flags&VMLocked != 0:
+		return false
+	case p.anon() && p&(PTELazyFree|PTEDirty) != PTELazyFree, !p.anon() && v.File != nil && v.File.Shmem:
+		return sys.Mem.SwapFree() > 0
+	}
+	return true
 }
 
 // shrinkRun reclaims a run of old pages and returns how many it looked at.

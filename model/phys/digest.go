@@ -25,6 +25,22 @@ func (m *Map) Digest() uint64 {
 	return mix(h, m.pages)
 }
 
+// Shape returns a hash of which pages are set, and of those bits of their values that keep has. A stride counts through other bits.
+func (m *Map) Shape(keep uint64) uint64 {
+	h := uint64(hashSeed)
+	var cur Run // of pages that look alike
+	for it := m.Iter(0, MaxPage); it.Next(); {
+		v := it.Run.V & keep
+		if cur.Hi == it.Run.Lo && cur.V == v && cur.Hi > cur.Lo {
+			cur.Hi = it.Run.Hi
+			continue
+		}
+		h = mix(mix(mix(h, cur.Lo), cur.Hi), cur.V)
+		cur = Run{it.Run.Lo, it.Run.Hi, v, 0}
+	}
+	return mix(mix(mix(h, cur.Lo), cur.Hi), cur.V)
+}
+
 // Equal reports whether m and n set the same pages to the same values.
 func (m *Map) Equal(n *Map) bool {
 	if m.pages != n.pages {

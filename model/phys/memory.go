@@ -79,7 +79,7 @@ func NewMemory(cfg Config) *Memory {
 
 // word is what is known of a frame:
 //
-//	63        37 36        17 16       1  0
+//	63        38 37        18 17       1  0
 //	[ content  ] [generation] [ count  ] [0]
 //
 // Bit 0 stays clear so that two words never differ by one: the Map would take them for a run of stride 1, and no field
@@ -88,7 +88,7 @@ type word uint64
 
 const (
 	countShift   = 1
-	countBits    = 16
+	countBits    = 17 // 511 processes that share a frame of 256 merged pages
 	genShift     = countShift + countBits
 	genBits      = 20
 	contentShift = genShift + genBits

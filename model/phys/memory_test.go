@@ -75,12 +75,20 @@ func TestMisuseOfMemoryIsABug(t *testing.T) {
 		"swapping out to a free slot":    func(m *Memory) { m.SwapOutCopy(1, 2, 1) },
 		"swapping in from a free slot":   func(m *Memory) { m.SwapInCopy(2, 1, 1) },
 		"an alignment that is not one":   func(m *Memory) { m.AllocAligned(-1, 3) },
-		"the 65536th holder": func(m *Memory) {
+		"one holder too many": func(m *Memory) {
 			p, _ := m.AllocRun(-1, 1)
-			for range 1 << 16 {
+			for range countMax {
 				m.Get(p, 1)
 			}
 		},
+		"too many holders at once": func(m *Memory) {
+			p, _ := m.AllocRun(-1, 1)
+			m.GetMany(p, countMax)
+		},
+		"more holders of a free frame":    func(m *Memory) { m.GetMany(firstPFN, 1) },
+		"poison in a free frame":          func(m *Memory) { m.Poison(firstPFN) },
+		"no poison in a free frame":       func(m *Memory) { m.Unpoison(firstPFN) },
+		"a choice of frames not there":    func(m *Memory) { m.AllocAt(1<<40, 1) },
 		"more nodes than frames":          func(*Memory) { NewMemory(Config{Pages: 2, Nodes: 3}) },
 		"a range that runs off the slots": func(m *Memory) { m.SwapGet(4, ^uint64(0)) },
 	} {
