@@ -32,7 +32,7 @@ func (mm *MM) digest(pt uint64) uint64 {
 	mm.vmas.Ascend(func(v *VMA) bool {
 		h = fold(h, v.Start)
 		h = fold(h, v.End)
-		h = fold(h, uint64(v.Flags))
+		h = fold(h, uint64(v.Flags)|uint64(v.policy)<<32)
 		return true
 	})
 	if s := mm.subs; s != nil {

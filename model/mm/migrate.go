@@ -73,7 +73,8 @@ func (sys *System) onNode(node int) migrateTarget {
 //
 // Errors: ENOMEM when target had no frame; the pages from there on stay.
 //
-// One page is done before the next begins (model/FIDELITY.md M-MIGRATE).
+// One page is done before the next begins, and a huge page is split first
+// (model/FIDELITY.md M-MIGRATE).
 //
 // Kernel: migrate_pages, mm/migrate.c.
 func (sys *System) migratePages(t *sim.Task, list []isolated, target migrateTarget) (failed uint64, err errno.Errno) {
@@ -97,7 +98,7 @@ func (sys *System) migratePages(t *sim.Task, list []isolated, target migrateTarg
 // going. It returns how many it dealt with.
 func (sys *System) migrateSome(t *sim.Task, it *isolated, target migrateTarget) (k uint64, moved bool, err errno.Errno) {
 	if v := it.mm.vmaAt(it.vpn); v != nil && it.mm.PTEAt(it.vpn).huge() {
-		it.mm.splitFolio(t, v, it.vpn&^(hugePages-1)) // huge pages move page by page: F-MIGRATE-THP
+		it.mm.splitFolio(t, v, it.vpn&^(hugePages-1))
 	}
 	if free := it.mm.unwatched(t, it.vpn, it.n); free > 0 {
 		if k = sys.migrateRun(t, it, free, target); k > 0 {
