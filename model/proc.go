@@ -101,6 +101,7 @@ func (th *thread) exit(t *sim.Task) {
 		}
 	}
 	if len(p.threads) > 0 {
+		p.changed.WakeAll(t)
 		return
 	}
 	// exit_mm comes before exit_files.
@@ -211,6 +212,9 @@ func (r *runner) hasLines(th *thread) bool {
 func (r *runner) execve(t *sim.Task, th *thread) errno.Errno {
 	p := th.proc
 	th.killOthers()
+	for len(p.threads) > 1 {
+		p.changed.Sleep(t) // de_thread: nobody else uses the old address space
+	}
 	old := p.mm
 	p.mm = r.sys.NewMM(th.name())
 	p.brkSet = false
