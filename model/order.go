@@ -204,6 +204,8 @@ func (r *runner) onIdle() bool {
 	switch r.phase {
 	case phaseLines:
 		r.phase = phaseSettled
+		// What is left is the same whatever came before it, so it has one order.
+		r.s.SetChooser(sim.RecordedOrder{})
 		r.settled()
 		return r.s.Failure() == nil && r.killAll()
 	case phaseSettled:

@@ -184,9 +184,7 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 	if !r.hasLines(c) && p.vfork {
 		c.kill() // strace did not follow it: it came and went
 	}
-	for p.vfork && !p.dead && !t.Killed() {
-		p.changed.SleepKillable(t)
-	}
+	p.changed.WaitEventKillable(t, func() bool { return !p.vfork || p.dead })
 	return op.Result.Val, 0
 }
 
@@ -212,9 +210,8 @@ func (r *runner) hasLines(th *thread) bool {
 func (r *runner) execve(t *sim.Task, th *thread) errno.Errno {
 	p := th.proc
 	th.killOthers()
-	for len(p.threads) > 1 {
-		p.changed.Sleep(t) // de_thread: nobody else uses the old address space
-	}
+	// de_thread: nobody else uses the old address space.
+	p.changed.WaitEvent(t, func() bool { return len(p.threads) <= 1 })
 	old := p.mm
 	p.mm = r.sys.NewMM(th.name())
 	p.brkSet = false

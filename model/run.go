@@ -39,6 +39,11 @@ func Run(tr *traces.Trace, o Options) (*Result, error) {
 	if o.Seed != nil {
 		chooser = sim.NewSeeded(*o.Seed)
 	}
+	return runOnce(tr, info, chooser, o)
+}
+
+// runOnce makes a machine, performs the trace on it, and takes it apart.
+func runOnce(tr *traces.Trace, info *DesignInfo, chooser sim.Chooser, o Options) (*Result, error) {
 	r := newRunner(tr, info.make(), chooser, o)
 	r.run()
 	res := r.result(o)

@@ -17,10 +17,10 @@ type Object struct {
 func (o *Object) Init(s *Sim, class string) {
 	if t := s.cur; t != nil {
 		t.objSeq++
-		o.id = uint64(t.id)<<40 | t.objSeq
+		o.id = mix(t.key + t.objSeq)
 	} else {
 		s.objSeq++
-		o.id = s.objSeq
+		o.id = mix(s.objSeq)
 	}
 	o.class = class
 }
@@ -31,17 +31,36 @@ func (o *Object) ID() uint64 { return o.id }
 // Class returns the kind of object, for reports.
 func (o *Object) Class() string { return o.class }
 
+// Kind says what an access does to its object.
+type Kind uint8
+
+// Reads and writes conflict as usual. An acquisition conflicts with other
+// acquisitions; a release only orders what comes after it. A try may fail, so it
+// conflicts with releases, too.
+const (
+	KindRead Kind = iota
+	KindWrite
+	KindAcquireRead
+	KindAcquire
+	KindReleaseRead
+	KindRelease
+	KindTry
+)
+
+// reads says whether two accesses of such kinds may overlap.
+func (k Kind) reads() bool { return k == KindRead || k == KindAcquireRead || k == KindReleaseRead }
+
 // Access labels one step: what it touches and how. Two steps commute when their
 // objects differ, their parts are disjoint, or neither writes.
 type Access struct {
 	Object *Object
 	Lo, Hi uint64
-	Write  bool
+	Kind   Kind
 }
 
 // Conflicts says whether the order of two accesses can matter.
 func (a Access) Conflicts(b Access) bool {
-	return a.Object != nil && a.Object == b.Object && (a.Write || b.Write) && a.Lo < b.Hi && b.Lo < a.Hi
+	return a.Object != nil && a.Object == b.Object && !(a.Kind.reads() && b.Kind.reads()) && a.Lo < b.Hi && b.Lo < a.Hi
 }
 
 // Next returns the label of the access that the task performs when it runs next.
@@ -50,14 +69,14 @@ func (t *Task) Next() Access { return t.pending }
 // Read is a scheduling point before a read of o[lo,hi).
 func (t *Task) Read(o *Object, lo, hi uint64) {
 	if t.sim.attn != 0 {
-		t.point(Access{o, lo, hi, false})
+		t.point(Access{o, lo, hi, KindRead})
 	}
 }
 
 // Write is a scheduling point before a write of o[lo,hi).
 func (t *Task) Write(o *Object, lo, hi uint64) {
 	if t.sim.attn != 0 {
-		t.point(Access{o, lo, hi, true})
+		t.point(Access{o, lo, hi, KindWrite})
 	}
 }
 
@@ -70,6 +89,20 @@ func (t *Task) Point() {
 	}
 }
 
+// TouchRead says that the present step reads o[lo,hi), too. It is no scheduling
+// point.
+func (t *Task) TouchRead(o *Object, lo, hi uint64) { t.touch(o, lo, hi, KindRead) }
+
+// TouchWrite says that the present step writes o[lo,hi), too. It is no scheduling
+// point.
+func (t *Task) TouchWrite(o *Object, lo, hi uint64) { t.touch(o, lo, hi, KindWrite) }
+
+func (t *Task) touch(o *Object, lo, hi uint64, k Kind) {
+	if g := t.sim.guide; g != nil {
+		g.touch(Access{o, lo, hi, k})
+	}
+}
+
 func (t *Task) point(a Access) {
 	s := t.sim
 	if s.attn&attnDirty != 0 {
@@ -79,8 +112,22 @@ func (t *Task) point(a Access) {
 		t.stopIfFailed()
 	}
 	if s.attn&attnPreempt != 0 {
-		t.pending = a
-		t.switchOut()
-		t.pending = Access{}
+		t.preempt(a)
 	}
+}
+
+// preempt lets the chooser decide who performs the next step. The chooser is
+// asked here and not in Run, so that going on costs no change of coroutine.
+func (t *Task) preempt(a Access) {
+	s := t.sim
+	t.pending = a
+	if s.stopped {
+		t.switchOut()
+	} else if next := s.chooseAmong(s.enabledTasks()); next == t {
+		s.startStep(t)
+	} else {
+		s.next = next
+		t.switchOut()
+	}
+	t.pending = Access{}
 }

@@ -5,10 +5,11 @@ package sim
 // Chooser decides who runs next: the one seam between the model and every way
 // of scheduling it.
 type Chooser interface {
-	// Next picks a task. runnable is in order of task id and not empty; cur is
-	// the task that ran last if it still can run, else nil. A preemptive chooser
-	// may also pick a task that waits for a deadline (Sim.Sleepers).
-	Next(s *Sim, cur *Task, runnable []*Task) *Task
+	// Next picks a task among those that can perform a step, which is not empty;
+	// cur is the task that ran last if it is one of them, else nil. Under a
+	// preemptive chooser the runnable tasks come first, then those that wait for a
+	// deadline, both in order of task id. nil ends the run.
+	Next(s *Sim, cur *Task, can []*Task) *Task
 	// Preemptive says whether Next wants to be asked at every scheduling point,
 	// or only when the running task blocks.
 	Preemptive() bool
@@ -24,12 +25,12 @@ func (RecordedOrder) Preemptive() bool { return false }
 
 // Next picks the task of the lowest line, else the kernel task that has been
 // runnable for longest.
-func (RecordedOrder) Next(_ *Sim, cur *Task, runnable []*Task) *Task {
+func (RecordedOrder) Next(_ *Sim, cur *Task, can []*Task) *Task {
 	if cur != nil && cur.Order != KernelOrder {
 		return cur
 	}
-	best := runnable[0]
-	for _, t := range runnable[1:] {
+	best := can[0]
+	for _, t := range can[1:] {
 		if t.Order < best.Order || t.Order == best.Order && t.wake < best.wake {
 			best = t
 		}
@@ -48,18 +49,12 @@ func NewSeeded(seed uint64) *Seeded { return &Seeded{state: seed} }
 // Preemptive is true: any task may run at any point.
 func (c *Seeded) Preemptive() bool { return true }
 
-// Next picks uniformly among runnable and sleeping tasks.
-func (c *Seeded) Next(s *Sim, _ *Task, runnable []*Task) *Task {
-	n := len(runnable) + s.timers.Len()
-	if n == 1 {
-		return runnable[0]
+// Next picks uniformly.
+func (c *Seeded) Next(_ *Sim, _ *Task, can []*Task) *Task {
+	if len(can) == 1 {
+		return can[0]
 	}
-	i := int(c.next() % uint64(n))
-	if i < len(runnable) {
-		return runnable[i]
-	}
-	// Heap order is a pure function of the history, so it may be used as it is.
-	return s.timers[i-len(runnable)]
+	return can[c.next()%uint64(len(can))]
 }
 
 // next is splitmix64: small, fast and the same everywhere.

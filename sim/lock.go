@@ -2,6 +2,27 @@
 
 package sim
 
+// lock is what a task may want before its next step. Under a preemptive chooser
+// a task that wants a lock runs only when it can have it, so that the order of
+// acquisitions is the chooser's and nobody queues.
+type lock interface{ free(Kind) bool }
+
+// lockPoint is a scheduling point before an acquisition.
+func (t *Task) lockPoint(l lock, o *Object, k Kind) {
+	if t.sim.attn != 0 {
+		t.want, t.wantKind = l, k
+		t.point(Access{o, 0, 1, k})
+		t.want = nil
+	}
+}
+
+// tryPoint is a scheduling point before an acquisition that may fail.
+func (t *Task) tryPoint(o *Object) {
+	if t.sim.attn != 0 {
+		t.point(Access{o, 0, 1, KindTry})
+	}
+}
+
 // Mutex is a sleeping lock with one owner.
 //
 // Kernel: struct mutex, include/linux/mutex.h.
@@ -24,17 +45,20 @@ func (m *Mutex) Lock(t *Task) {
 	if t.atomic|t.nonBlock != 0 {
 		t.MightSleep("mutex_lock(" + m.class.name + ")")
 	}
-	t.Write(&m.obj, 0, 1)
 	t.acquire(m.class, m, false)
+	t.lockPoint(m, &m.obj, KindAcquire)
 	for m.owner != nil {
 		m.wait.Sleep(t)
 	}
 	m.owner = t
 }
 
+// free says whether a task that wants the mutex could have it now.
+func (m *Mutex) free(Kind) bool { return m.owner == nil }
+
 // TryLock acquires the mutex if nobody owns it.
 func (m *Mutex) TryLock(t *Task) bool {
-	t.Write(&m.obj, 0, 1)
+	t.tryPoint(&m.obj)
 	if m.owner != nil {
 		return false
 	}
@@ -52,6 +76,7 @@ func (m *Mutex) Unlock(t *Task) {
 		return
 	}
 	t.release(m)
+	t.touch(&m.obj, 0, 1, KindRelease)
 	m.owner = nil
 	m.wait.wakeOne(t)
 }
@@ -105,8 +130,8 @@ func (m *RWSem) lock(t *Task, class *LockClass) {
 	if t.atomic|t.nonBlock != 0 {
 		t.MightSleep("down_write(" + class.name + ")")
 	}
-	t.Write(&m.obj, 0, 1)
 	t.acquire(class, m, false)
+	t.lockPoint(m, &m.obj, KindAcquire)
 	for m.writer != nil || m.readers > 0 {
 		m.waiting++
 		m.wait.Sleep(t)
@@ -122,8 +147,8 @@ func (m *RWSem) RLock(t *Task) {
 	if t.atomic|t.nonBlock != 0 {
 		t.MightSleep("down_read(" + m.class.name + ")")
 	}
-	t.Write(&m.obj, 0, 1)
 	t.acquire(m.class, m, true)
+	t.lockPoint(m, &m.obj, KindAcquireRead)
 	for m.writer != nil || m.waiting > 0 {
 		m.wait.Sleep(t)
 		if m.writer == nil {
@@ -133,11 +158,14 @@ func (m *RWSem) RLock(t *Task) {
 	m.readers++
 }
 
+// free says whether a task that wants the semaphore could have it now.
+func (m *RWSem) free(k Kind) bool { return m.writer == nil && (k == KindAcquireRead || m.readers == 0) }
+
 // TryRLock acquires it for reading if no writer holds it.
 //
 // Kernel: down_read_trylock.
 func (m *RWSem) TryRLock(t *Task) bool {
-	t.Write(&m.obj, 0, 1)
+	t.tryPoint(&m.obj)
 	if m.writer != nil || m.waiting > 0 {
 		return false
 	}
@@ -155,8 +183,9 @@ func (m *RWSem) Unlock(t *Task) {
 		return
 	}
 	t.release(m)
+	t.touch(&m.obj, 0, 1, KindRelease)
 	m.writer = nil
-	m.wait.WakeAll(t)
+	m.wait.wakeLock()
 }
 
 // RUnlock releases a read hold.
@@ -168,9 +197,10 @@ func (m *RWSem) RUnlock(t *Task) {
 		return
 	}
 	t.release(m)
+	t.touch(&m.obj, 0, 1, KindReleaseRead)
 	m.readers--
 	if m.readers == 0 {
-		m.wait.WakeAll(t)
+		m.wait.wakeLock()
 	}
 }
 
@@ -182,10 +212,11 @@ func (m *RWSem) Downgrade(t *Task) {
 		t.lockMisuse("downgrade of a semaphore that is not held: ", m.class)
 		return
 	}
-	t.Write(&m.obj, 0, 1)
+	t.Point()
+	t.touch(&m.obj, 0, 1, KindRelease)
 	m.writer = nil
 	m.readers++
-	m.wait.WakeAll(t)
+	m.wait.wakeLock()
 }
 
 // AssertHeld reports misuse when t holds it neither for reading nor writing.
@@ -221,14 +252,17 @@ func (m *Spinlock) Init(s *Sim, class *LockClass) {
 
 // Lock acquires the spinlock.
 func (m *Spinlock) Lock(t *Task) {
-	t.Write(&m.obj, 0, 1)
 	t.acquire(m.class, m, false)
+	t.lockPoint(m, &m.obj, KindAcquire)
 	for m.owner != nil {
 		m.wait.spin(t)
 	}
 	m.owner = t
 	t.atomic++
 }
+
+// free says whether a task that wants the lock could have it now.
+func (m *Spinlock) free(Kind) bool { return m.owner == nil }
 
 // Unlock releases the spinlock.
 func (m *Spinlock) Unlock(t *Task) {
@@ -237,6 +271,7 @@ func (m *Spinlock) Unlock(t *Task) {
 		return
 	}
 	t.release(m)
+	t.touch(&m.obj, 0, 1, KindRelease)
 	t.atomic--
 	m.owner = nil
 	m.wait.wakeOne(t)

@@ -32,10 +32,15 @@ type Sim struct {
 
 	tasks    []*Task // every task that has not finished, by id
 	runnable []*Task // in order of task id
+	enabled  []*Task // what the chooser is asked about; for reuse
 	cur      *Task
+	next     *Task // chosen at a scheduling point, to run next
 	nextID   int
 	wakeSeq  uint64
-	objSeq   uint64 // ids of objects made outside any task
+	taskSeq  uint64 // tasks and objects made outside any task
+	objSeq   uint64
+	steps    uint64 // steps of all tasks under a preemptive chooser
+	guide    *Guide // the chooser, when it explores
 
 	now    Time
 	timers timerHeap
@@ -66,12 +71,25 @@ func New(o Options) *Sim {
 	if o.Chooser == nil {
 		o.Chooser = RecordedOrder{}
 	}
-	s := &Sim{chooser: o.Chooser}
-	if s.chooser.Preemptive() {
-		s.attn |= attnPreempt
-	}
+	s := &Sim{}
+	s.SetChooser(o.Chooser)
 	s.hist.init(o.Keep)
 	return s
+}
+
+// SetChooser changes who decides from the next choice on.
+//
+// Preconditions: no task is in the middle of a step: set-up, or OnIdle.
+func (s *Sim) SetChooser(c Chooser) {
+	if s.guide != nil {
+		s.guide.end(s)
+	}
+	s.chooser = c
+	s.attn &^= attnPreempt
+	if c.Preemptive() {
+		s.attn |= attnPreempt
+	}
+	s.guide, _ = c.(*Guide)
 }
 
 // Now returns the virtual time.
@@ -138,16 +156,22 @@ const (
 // Run executes until nothing can run any more or a property breaks.
 func (s *Sim) Run() Status {
 	for s.failure == nil && !s.stopped {
-		if len(s.runnable) == 0 && !s.wait() {
-			break
+		t := s.next
+		if s.next = nil; t == nil {
+			again := false
+			if t, again = s.pick(); t == nil && !again {
+				break
+			}
 		}
-		if s.failure != nil || s.stopped || len(s.runnable) == 0 {
-			continue
+		if t != nil && s.failure == nil && !s.stopped {
+			s.resume(t)
 		}
-		s.resume(s.choose())
 	}
 	if s.attn&attnDirty != 0 {
 		s.runCheck()
+	}
+	if s.guide != nil {
+		s.guide.end(s)
 	}
 	switch {
 	case s.failure != nil:
@@ -156,6 +180,84 @@ func (s *Sim) Run() Status {
 		return Blocked
 	}
 	return Quiescent
+}
+
+// pick asks the chooser for the next task. Where nothing can run it lets time pass
+// or asks the driver; again says that this has changed something.
+func (s *Sim) pick() (t *Task, again bool) {
+	can := s.runnable
+	if s.attn&attnPreempt != 0 {
+		can = s.enabledTasks()
+	}
+	if len(can) > 0 {
+		t = s.chooseAmong(can)
+		return t, t == nil
+	}
+	if s.timers.Len() > 0 && (s.OnAdvance == nil || s.OnAdvance()) {
+		if s.attn&attnPreempt == 0 {
+			s.fireNext()
+			return nil, true
+		}
+		if s.failure == nil && !s.stopped {
+			t = s.chooseAmong(s.sleepers(s.enabled[:0], true))
+		}
+		return t, true
+	}
+	return nil, s.OnIdle != nil && s.OnIdle()
+}
+
+// enabledTasks returns who could perform a step now, for a preemptive chooser: the
+// runnable tasks that wait for no lock and no condition, and the sleeping ones, because a
+// delay is a lower bound and never a promise. The slice is valid until the next
+// call.
+//
+// A task whose deadlines have come maxLaps times in a row sleeps on until another
+// task has done something: a loop around a delay does not run alone for ever while
+// others could run.
+func (s *Sim) enabledTasks() []*Task {
+	s.enabled = s.enabled[:0]
+	for _, t := range s.runnable {
+		if !t.waits() {
+			s.enabled = append(s.enabled, t)
+		}
+	}
+	if len(s.timers) > 0 {
+		s.enabled = s.sleepers(s.enabled, false)
+	}
+	return s.enabled
+}
+
+// sleepers appends the tasks that wait for a deadline, in order of task id: all of
+// them, or those that have not run alone for too long.
+func (s *Sim) sleepers(to []*Task, all bool) []*Task {
+	first := len(to)
+	for _, t := range s.timers {
+		if !all && t.laps >= maxLaps && t.lap == s.steps-t.steps {
+			continue
+		}
+		i := len(to)
+		to = append(to, t)
+		for i > first && to[i-1].id > t.id {
+			to[i] = to[i-1]
+			i--
+		}
+		to[i] = t
+	}
+	s.enabled = to
+	return to
+}
+
+// maxLaps is how many deadlines of a task may follow each other while others could
+// run.
+const maxLaps = 4
+
+// startStep notes that t begins a step.
+func (s *Sim) startStep(t *Task) {
+	s.steps++
+	t.steps++
+	if s.guide != nil {
+		s.guide.start(t)
+	}
 }
 
 // Stop ends Run after the present step, for reasons of the driver's own.
@@ -180,34 +282,31 @@ func (s *Sim) WaitDigest() uint64 {
 	return h
 }
 
-// wait makes something runnable by time or by the driver; false means that
-// nothing ever will be.
-func (s *Sim) wait() bool {
-	if s.timers.Len() > 0 && (s.OnAdvance == nil || s.OnAdvance()) {
-		s.fireNext()
-		return true
+// chooseAmong asks the chooser; nil means that the run ends here.
+func (s *Sim) chooseAmong(can []*Task) *Task {
+	if len(can) == 0 {
+		return nil
 	}
-	return s.OnIdle != nil && s.OnIdle()
-}
-
-func (s *Sim) choose() *Task {
 	cur := s.cur
-	if cur != nil && cur.state != stateRunnable {
+	if cur != nil && (cur.state != stateRunnable || cur.waits()) {
 		cur = nil
 	}
-	t := s.chooser.Next(s, cur, s.runnable)
-	if t == nil || (t.state != stateRunnable && !t.timerPending()) {
-		panic("BUG: chooser picked a task that cannot run")
+	t := s.chooser.Next(s, cur, can)
+	if t == nil {
+		s.stopped = true
 	}
 	return t
 }
 
 // resume runs t until it blocks, finishes or is preempted.
 func (s *Sim) resume(t *Task) {
+	s.cur = t
+	if s.attn&attnPreempt != 0 {
+		s.startStep(t)
+	}
 	if t.state != stateRunnable {
 		s.fire(t)
 	}
-	s.cur = t
 	if _, more := t.next(); !more {
 		s.finish(t)
 	}
@@ -233,11 +332,11 @@ func (s *Sim) finish(t *Task) {
 	t.done.WakeAll(t)
 }
 
-// BlockedTasks returns the tasks that are neither daemons nor runnable.
+// BlockedTasks returns the tasks that are neither daemons nor able to run.
 func (s *Sim) BlockedTasks() []*Task {
 	var b []*Task
 	for _, t := range s.tasks {
-		if t.state == stateBlocked && !t.daemon {
+		if t.Blocked() && !t.daemon {
 			b = append(b, t)
 		}
 	}

@@ -373,11 +373,11 @@ func TestConflictingAccesses(t *testing.T) {
 		a, b Access
 		want bool
 	}{
-		"two reads commute":            {Access{&o, 0, 4, false}, Access{&o, 0, 4, false}, false},
-		"a write and a read of it":     {Access{&o, 0, 4, true}, Access{&o, 3, 5, false}, true},
-		"disjoint parts commute":       {Access{&o, 0, 4, true}, Access{&o, 4, 5, true}, false},
-		"other objects commute":        {Access{&o, 0, 4, true}, Access{&p, 0, 4, true}, false},
-		"a point that touches nothing": {Access{}, Access{&p, 0, 4, true}, false},
+		"two reads commute":            {Access{&o, 0, 4, KindRead}, Access{&o, 0, 4, KindRead}, false},
+		"a write and a read of it":     {Access{&o, 0, 4, KindWrite}, Access{&o, 3, 5, KindRead}, true},
+		"disjoint parts commute":       {Access{&o, 0, 4, KindWrite}, Access{&o, 4, 5, KindWrite}, false},
+		"other objects commute":        {Access{&o, 0, 4, KindWrite}, Access{&p, 0, 4, KindWrite}, false},
+		"a point that touches nothing": {Access{}, Access{&p, 0, 4, KindWrite}, false},
 	}
 	for name, c := range cases {
 		require.Equal(t, c.want, c.a.Conflicts(c.b), name)

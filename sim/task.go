@@ -40,10 +40,23 @@ type Task struct {
 
 	// atomic counts spinlocks held; nonBlock counts non-blockable sections.
 	atomic, nonBlock int
-	objSeq           uint64
 
-	// pending is the label of the access that the task performs next.
-	pending Access
+	// key names the task in every interleaving: its parent and how many tasks and
+	// objects that one had made before.
+	key, taskSeq, objSeq uint64
+
+	// pending is the label of the access that the task performs next; want is the
+	// lock and cond the condition that it needs for that, nil if none.
+	pending  Access
+	want     lock
+	wantKind Kind
+	cond     func() bool
+	// signal labels killed.
+	signal Object
+
+	// steps counts the steps of the task. laps counts its deadlines that came since
+	// the others had done lap steps.
+	steps, lap, laps uint64
 }
 
 // KernelOrder is the default rank of a task: after every line of a trace.
@@ -56,6 +69,15 @@ type abandoned struct{}
 func (s *Sim) Go(name string, body func(t *Task)) *Task {
 	s.nextID++
 	t := &Task{sim: s, id: s.nextID, name: name, Order: KernelOrder}
+	if p := s.cur; p != nil {
+		p.taskSeq++
+		t.key = mix(p.key + p.taskSeq<<32)
+	} else {
+		s.taskSeq++
+		t.key = mix(s.taskSeq << 32)
+	}
+	t.signal = Object{id: ^t.key, class: "signal"}
+	t.done.obj = Object{id: mix(^t.key), class: "exit"}
 	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -97,13 +119,16 @@ func (t *Task) Sim() *Sim { return t.sim }
 func (t *Task) Done() bool { return t.state == stateDone }
 
 // Blocked says whether the task waits.
-func (t *Task) Blocked() bool { return t.state == stateBlocked }
+func (t *Task) Blocked() bool { return t.state == stateBlocked || t.waits() }
+
+// waits says whether a runnable task has to wait for a condition or for a lock.
+func (t *Task) waits() bool {
+	return t.cond != nil && !t.cond() || t.want != nil && !t.want.free(t.wantKind)
+}
 
 // Join waits until other has finished.
 func (t *Task) Join(other *Task) {
-	for other.state != stateDone {
-		other.done.Sleep(t)
-	}
+	other.done.WaitEvent(t, other.Done)
 }
 
 // switchOut gives the processor back to Run.
@@ -137,6 +162,9 @@ func (s *Sim) makeRunnable(t *Task) {
 		return
 	}
 	t.state = stateRunnable
+	if s.guide != nil && t.timer.index == 0 {
+		s.guide.wake(t) // else its deadline could have come before
+	}
 	s.wakeSeq++
 	t.wake = s.wakeSeq
 	i := len(s.runnable)

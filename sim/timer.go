@@ -51,8 +51,6 @@ func (s *Sim) cancelTimer(t *Task) {
 	}
 }
 
-func (t *Task) timerPending() bool { return t.timer.index != 0 }
-
 // fire makes t runnable by its deadline and moves the clock there.
 func (s *Sim) fire(t *Task) {
 	heap.Remove(&s.timers, t.timer.index-1)
@@ -60,16 +58,18 @@ func (s *Sim) fire(t *Task) {
 		s.now = t.timer.at
 	}
 	t.timer.fired = true
-	if t.queue != nil {
-		t.queue.remove(t)
+	if others := s.steps - t.steps; t.lap != others {
+		t.lap, t.laps = others, 0
+	}
+	t.laps++
+	if q := t.queue; q != nil {
+		t.touch(&q.obj, 0, 1, KindWrite)
+		q.remove(t)
 	}
 	s.makeRunnable(t)
 }
 
 func (s *Sim) fireNext() { s.fire(s.timers[0]) }
-
-// TimersPending returns the number of tasks that wait for a deadline.
-func (s *Sim) TimersPending() int { return s.timers.Len() }
 
 // Sleep blocks the task for d of virtual time, or until it is killed.
 //
@@ -78,12 +78,14 @@ func (t *Task) Sleep(d Time) {
 	if t.atomic|t.nonBlock != 0 {
 		t.MightSleep("schedule_timeout")
 	}
-	if t.killed {
+	if t.Killed() {
 		return
 	}
 	t.sim.addTimer(t, t.sim.now+d)
 	t.killable = true
+	t.pending = Access{&t.signal, 0, 1, KindRead}
 	t.block()
+	t.pending = Access{}
 	t.killable = false
 	t.timer.fired = false
 	t.stopIfFailed()

@@ -10,6 +10,46 @@ type WaitQueue struct {
 	tasks []*Task
 }
 
+// WaitEvent blocks t until cond holds. Whoever makes it hold wakes the queue.
+//
+// Under a preemptive chooser a task that waits here cannot run until cond holds:
+// there is no order of test and wake-up to explore, and no idle wake-up. What cond
+// reads may have changed again when the task runs, unless it only ever becomes
+// true.
+//
+// Kernel: wait_event.
+func (q *WaitQueue) WaitEvent(t *Task, cond func() bool) { q.WaitEventOn(t, Access{}, cond) }
+
+// WaitEventOn is WaitEvent for a condition that others make true and false again:
+// a is a read of what it looks at, and a scheduling point in any case.
+func (q *WaitQueue) WaitEventOn(t *Task, a Access, cond func() bool) {
+	if cond() && (a.Object == nil || !t.Preemptive()) {
+		return
+	}
+	if t.atomic|t.nonBlock != 0 {
+		t.MightSleep("wait_event(" + q.obj.class + ")")
+	}
+	if t.Preemptive() {
+		t.cond, t.queue = cond, q
+		t.preempt(a)
+		t.cond, t.queue = nil, nil
+		t.stopIfFailed()
+	}
+	for !cond() {
+		q.spin(t)
+	}
+}
+
+// WaitEventKillable is WaitEvent that Kill ends, too.
+//
+// Kernel: wait_event_killable.
+func (q *WaitQueue) WaitEventKillable(t *Task, cond func() bool) {
+	t.killable = true
+	q.WaitEvent(t, func() bool { return t.killed || cond() })
+	t.killable = false
+	t.Killed()
+}
+
 // Init gives the queue its identity.
 func (q *WaitQueue) Init(s *Sim, class string) { q.obj.Init(s, class) }
 
@@ -51,6 +91,9 @@ func (q *WaitQueue) SleepKillable(t *Task) {
 //
 // Kernel: fatal_signal_pending, include/linux/sched/signal.h.
 func (t *Task) Kill() {
+	if by := t.sim.cur; by != nil {
+		by.touch(&t.signal, 0, 1, KindWrite)
+	}
 	t.killed = true
 	if t.state != stateBlocked || !t.killable {
 		return
@@ -58,18 +101,28 @@ func (t *Task) Kill() {
 	if t.queue != nil {
 		t.queue.remove(t)
 	}
-	t.sim.cancelTimer(t)
 	t.sim.makeRunnable(t)
+	t.sim.cancelTimer(t)
 }
 
-// Killed says whether Kill was called.
-func (t *Task) Killed() bool { return t.killed }
+// Killed says whether Kill was called. Only the task itself asks.
+func (t *Task) Killed() bool {
+	t.touch(&t.signal, 0, 1, KindRead)
+	return t.killed
+}
 
 // spin is Sleep for a task that may not sleep: another CPU holds the spinlock.
+//
+// The test before the sleep and the test after it depend on what a waker changes;
+// they are labelled as writes of the queue, and wake-ups, whose order among
+// themselves means nothing, as reads.
 func (q *WaitQueue) spin(t *Task) {
+	t.touch(&q.obj, 0, 1, KindWrite)
 	q.tasks = append(q.tasks, t)
 	t.queue = q
+	t.pending = Access{&q.obj, 0, 1, KindWrite}
 	t.block()
+	t.pending = Access{}
 	t.stopIfFailed()
 }
 
@@ -77,6 +130,13 @@ func (q *WaitQueue) spin(t *Task) {
 //
 // Kernel: wake_up_all.
 func (q *WaitQueue) WakeAll(t *Task) {
+	t.touch(&q.obj, 0, 1, KindRead)
+	q.wakeLock()
+}
+
+// wakeLock is WakeAll where the queue is a lock's own: the lock is labelled, not
+// the queue.
+func (q *WaitQueue) wakeLock() {
 	for _, w := range q.tasks {
 		w.queue = nil
 		w.sim.makeRunnable(w)

@@ -46,9 +46,7 @@ func (w *DelayedWork) Queue(t *Task, delay Time) bool {
 
 func (w *DelayedWork) loop(t *Task) {
 	for {
-		for !w.pending {
-			w.wake.Sleep(t)
-		}
+		w.wake.WaitEvent(t, w.Pending)
 		for w.pending && w.sim.now < w.at {
 			w.wake.SleepUntil(t, w.at)
 		}
@@ -82,6 +80,6 @@ func (w *DelayedWork) CancelSync(t *Task) {
 		if !w.running {
 			return
 		}
-		w.idle.Sleep(t)
+		w.idle.WaitEvent(t, func() bool { return !w.running })
 	}
 }

@@ -55,10 +55,7 @@ type Fence struct {
 
 // Wait blocks until the packet is done or the task is killed.
 func (f *Fence) Wait(t *sim.Task) {
-	t.Read(&f.queue.obj, 0, 1)
-	for !f.Done && !t.Killed() {
-		f.queue.fences.SleepKillable(t)
-	}
+	f.queue.fences.WaitEventKillable(t, func() bool { return f.Done })
 }
 
 // NewQueue creates a queue of vm; one that is created while its process is
@@ -114,9 +111,15 @@ func (q *Queue) running() bool { return !q.evicted && !q.destroyed && !q.vm.faul
 
 // run is the body of the queue's task.
 func (q *Queue) run(t *sim.Task) {
+	work := func() bool { return q.destroyed || len(q.ring) > 0 && !q.direct }
+	mapped := func() bool { return q.destroyed || len(q.ring) == 0 || q.direct || !q.evicted || q.vm.faulted }
+	// What stops and starts queues writes all of ptObj, the last page too.
+	state := sim.Access{Object: &q.vm.ptObj, Lo: endOfSpace - 1, Hi: endOfSpace, Kind: sim.KindRead}
 	for {
-		for !q.destroyed && (len(q.ring) == 0 || q.direct || q.evicted && !q.vm.faulted) {
-			q.wake.Sleep(t)
+		q.wake.WaitEvent(t, work)
+		q.wake.WaitEventOn(t, state, mapped)
+		if !q.destroyed && !work() {
+			continue
 		}
 		if q.destroyed {
 			return
@@ -190,7 +193,7 @@ func (q *Queue) enqueue(p Packet) *Fence {
 func (q *Queue) Execute(t *sim.Task, p Packet) *Fence {
 	t.Write(&q.obj, 0, 1)
 	for len(q.ring) > 0 || q.direct {
-		q.fences.Sleep(t)
+		q.fences.WaitEvent(t, func() bool { return len(q.ring) == 0 && !q.direct })
 	}
 	f := q.enqueue(p)
 	if f.Done {
@@ -226,9 +229,7 @@ func (q *Queue) Preempt(t *sim.Task) {
 		t.Log(evPreempt, uint64(q.vm.dev.id), uint64(q.id), 0)
 		q.unmapped(t)
 	}
-	for q.inFlight {
-		q.idle.Sleep(t)
-	}
+	q.idle.WaitEvent(t, func() bool { return !q.inFlight })
 }
 
 // unmapped is what the scheduler firmware does when a queue leaves the hardware.
@@ -267,9 +268,7 @@ func (q *Queue) Destroy(t *sim.Task) {
 	}
 	q.destroyed = true
 	q.unmapped(t)
-	for q.inFlight {
-		q.idle.Sleep(t)
-	}
+	q.idle.WaitEvent(t, func() bool { return !q.inFlight })
 	t.Write(&q.obj, 0, 1)
 	for _, f := range q.ring {
 		f.Done, f.Cancelled = true, true

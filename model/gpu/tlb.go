@@ -136,7 +136,8 @@ func (vm *VM) drain(t *sim.Task) {
 		if busy == nil {
 			return
 		}
-		busy.idle.Sleep(t)
+		piece := busy.piece
+		busy.idle.WaitEvent(t, func() bool { return !busy.inFlight || busy.piece != piece })
 	}
 }
 

@@ -62,9 +62,7 @@ func (sys *System) Khugepaged(t *sim.Task) {
 	k.asked++
 	round := k.asked
 	k.wake.WakeAll(t)
-	for k.finished < round && !t.Killed() {
-		k.done.SleepKillable(t)
-	}
+	k.done.WaitEventKillable(t, func() bool { return k.finished >= round })
 }
 
 func (k *khugepaged) loop(t *sim.Task) {
@@ -77,7 +75,7 @@ func (k *khugepaged) loop(t *sim.Task) {
 			k.finished = round
 			k.done.WakeAll(t)
 		}
-		k.wake.Sleep(t)
+		k.wake.WaitEvent(t, func() bool { return k.finished < k.asked })
 	}
 }
 

@@ -54,9 +54,7 @@ func (sys *System) KSM(t *sim.Task) {
 		k.task = sys.Sim.GoDaemon("ksmd", k.loop)
 	}
 	k.wake.WakeAll(t)
-	for k.ready < mine {
-		k.done.Sleep(t)
-	}
+	k.done.WaitEvent(t, func() bool { return k.ready >= mine })
 }
 
 func (k *ksmd) loop(t *sim.Task) {
@@ -69,7 +67,7 @@ func (k *ksmd) loop(t *sim.Task) {
 			k.ready = now
 			k.done.WakeAll(t)
 		}
-		k.wake.Sleep(t)
+		k.wake.WaitEvent(t, func() bool { return k.ready < k.asked })
 	}
 }
 

@@ -337,8 +337,8 @@ func IntervalNotifierRemove(t *sim.Task, n *IntervalNotifier) {
 	}
 	t.Log(fnRemove, n.Start<<PageShift, n.End<<PageShift, 0)
 	s.lock.Unlock(t)
-	for seq != 0 && s.seq == seq {
-		s.wq.Sleep(t)
+	if seq != 0 {
+		s.wq.WaitEvent(t, func() bool { return s.seq != seq })
 	}
 	if w := mm.sys.watch; w != nil {
 		w.Notifier(n, false)
@@ -368,8 +368,8 @@ func (n *IntervalNotifier) ReadBegin(t *sim.Task) uint64 {
 	seq := n.seq
 	busy := seq == s.seq
 	s.lock.Unlock(t)
-	for busy && s.seq == seq {
-		s.wq.Sleep(t)
+	if busy {
+		s.wq.WaitEvent(t, func() bool { return s.seq != seq })
 	}
 	t.Log(fnReadBegin, n.Start<<PageShift, n.End<<PageShift, seq)
 	return seq

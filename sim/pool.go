@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+
+package sim
+
+import (
+	"sync"        // order: see pool
+	"sync/atomic" // order: see pool
+)
+
+// job is one execution. Who takes it first executes it.
+type job struct {
+	g     *Guide
+	taken atomic.Bool
+	ready chan struct{} // order: see pool; closed when the fields below are set
+	out   any
+	races []race
+}
+
+func newJob(g *Guide) *job {
+	return &job{g: g, ready: make(chan struct{})} // order: see pool
+}
+
+// pool executes jobs in goroutines, and in the one that waits for them. What comes
+// of a job depends on its guide alone, and whoever waits asks for jobs in an order
+// of its own: which goroutine was faster is never seen.
+type pool struct {
+	run    func(g *Guide) any
+	spare  int       // goroutines
+	queue  chan *job // order: see above
+	wg     sync.WaitGroup
+	finder raceFinder // of the goroutine that waits
+	ended  atomic.Bool
+}
+
+func newPool(workers int, run func(g *Guide) any) *pool {
+	p := &pool{run: run, spare: max(workers, 1) - 1}
+	p.queue = make(chan *job, 2*p.spare) // order: see above
+	for range p.spare {
+		p.wg.Add(1)
+		go p.serve() // order: see above
+	}
+	return p
+}
+
+func (p *pool) serve() {
+	defer p.wg.Done()
+	var f raceFinder
+	for j := range p.queue {
+		if !p.ended.Load() && j.taken.CompareAndSwap(false, true) {
+			p.execute(j, &f)
+		}
+	}
+}
+
+// wants says whether another job can be started ahead of time.
+func (p *pool) wants() bool { return len(p.queue) < cap(p.queue) }
+
+// start lets another goroutine execute j.
+//
+// Preconditions: wants.
+func (p *pool) start(j *job) { p.queue <- j }
+
+// await returns when j has been executed.
+func (p *pool) await(j *job) {
+	if j.taken.CompareAndSwap(false, true) {
+		p.execute(j, &p.finder)
+		return
+	}
+	<-j.ready
+}
+
+func (p *pool) execute(j *job, f *raceFinder) {
+	j.out = p.run(j.g)
+	j.races = f.find(j.g)
+	close(j.ready)
+}
+
+// close waits for the goroutines to end.
+func (p *pool) close() {
+	p.ended.Store(true)
+	close(p.queue)
+	p.wg.Wait()
+}

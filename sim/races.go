@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+
+package sim
+
+// race is a pair of steps that conflict, that nothing else orders, and whose
+// other order has to be explored: at node, one of first must run, or whatever
+// can where none of them can.
+type race struct {
+	node  int
+	first []uint64
+}
+
+// raceFinder finds the races of an execution. Its fields are for reuse.
+type raceFinder struct {
+	g       *Guide
+	steps   []step         // of g, and what still waited
+	column  map[uint64]int // by task key
+	width   int
+	clocks  []int32           // by step and column: the last step of that task that happened before, plus 1
+	last    []int             // by column: the task's latest step, -1
+	past    map[uint64][]past // by object
+	races   []race
+	first   []int32 // by column, of initials
+	initial []bool
+}
+
+// past is an access of an earlier step.
+type past struct {
+	access
+	step int32
+}
+
+// find returns the races of g's steps, in order of the later step.
+//
+// Happened-before is program order, wake-ups, releases before acquisitions, and
+// the order of conflicting accesses. Two conflicting steps race when nothing but
+// their own conflict orders them. Of acquisitions of one lock the earlier one
+// takes part in a race, not its release: while the lock is held the other task
+// could not have run. In the same way what a task waited for hides no race of what
+// it does first then: before that was taken away it could have run, too.
+func (f *raceFinder) find(g *Guide) []race {
+	f.g, f.races = g, nil
+	f.steps = append(append(f.steps[:0], g.steps...), g.waiting...)
+	f.columns()
+	n := len(f.steps)
+	f.clocks = resize(f.clocks, n*f.width)
+	if f.past == nil {
+		f.past = map[uint64][]past{}
+	}
+	clear(f.past)
+	for i := range f.steps {
+		f.step(i)
+	}
+	for _, w := range g.disabled {
+		if int(w.by) >= len(g.prefix)-1 {
+			f.races = append(f.races, race{g.base(int(w.by)), []uint64{w.task}})
+		}
+	}
+	return f.races
+}
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/2)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// columns numbers the tasks.
+func (f *raceFinder) columns() {
+	if f.column == nil {
+		f.column = map[uint64]int{}
+	}
+	clear(f.column)
+	for i := range f.steps {
+		k := f.steps[i].task
+		if _, ok := f.column[k]; !ok {
+			f.column[k] = len(f.column)
+		}
+	}
+	f.width = len(f.column)
+	f.last = resize(f.last, f.width)
+	for i := range f.last {
+		f.last[i] = -1
+	}
+	f.first = resize(f.first, f.width)
+	f.initial = resize(f.initial, f.width)
+}
+
+func (f *raceFinder) clock(i int) []int32 { return f.clocks[i*f.width : (i+1)*f.width] }
+
+func (f *raceFinder) col(i int) int { return f.column[f.steps[i].task] }
+
+// step computes what happened before step i and the races that it ends.
+func (f *raceFinder) step(i int) {
+	g, s, c := f.g, &f.steps[i], f.clock(i)
+	p := f.col(i)
+	if f.last[p] >= 0 {
+		copy(c, f.clock(f.last[p]))
+	}
+	var ends []int
+	for _, a := range g.touched(s) {
+		ends = f.against(i, a, c, ends)
+	}
+	for _, w := range g.wakes[s.wakes[0]:s.wakes[1]] {
+		join(c, f.clock(int(w.by)))
+	}
+	c[p] = int32(i + 1)
+	f.last[p] = i
+	if i >= len(g.prefix)-1 { // else an earlier execution has had them
+		for _, d := range ends {
+			f.reverse(d, i)
+		}
+	}
+	for _, a := range g.touched(s) {
+		f.past[a.object] = append(f.past[a.object], past{a, int32(i)})
+	}
+}
+
+func join(to, from []int32) {
+	for k, v := range from {
+		to[k] = max(to[k], v)
+	}
+}
+
+// order says how an earlier access b and a later access a that overlap are
+// ordered: not at all, because they can be told apart (a race), or because one
+// had to wait for the other.
+func order(b, a Kind) (race, waits bool) {
+	switch {
+	case b.reads() && a.reads():
+		return false, false
+	case b == KindRelease || b == KindReleaseRead:
+		return a == KindTry, a == KindAcquire || a == KindAcquireRead
+	case a == KindRelease || a == KindReleaseRead:
+		return b == KindTry, false
+	}
+	return true, false
+}
+
+// against looks at the accesses before a of step i, latest first, adds their
+// clocks to c, and appends to ends the steps that race with i.
+func (f *raceFinder) against(i int, a access, c []int32, ends []int) []int {
+	before := f.past[a.object]
+	waited := false
+	for k := len(before) - 1; k >= 0; k-- {
+		b := &before[k]
+		if !a.conflicts(b.access) {
+			continue
+		}
+		raced, waits := order(b.kind, a.kind)
+		waited = waited || waits
+		if !raced {
+			continue
+		}
+		d := int(b.step)
+		if q := f.col(d); q != f.col(i) && c[q] <= b.step && !f.woke(d, i) {
+			ends = append(ends, d)
+		}
+		join(c, f.clock(d))
+		if b.kind != KindRead && b.kind != KindAcquireRead && b.lo <= a.lo && a.hi <= b.hi {
+			break // what came before it happened before it
+		}
+	}
+	if waited {
+		for k := len(before) - 1; k >= 0; k-- {
+			if _, waits := order(before[k].kind, a.kind); waits && a.conflicts(before[k].access) {
+				join(c, f.clock(int(before[k].step)))
+				if before[k].kind == KindRelease {
+					break
+				}
+			}
+		}
+	}
+	return ends
+}
+
+// woke says whether step i could not have run before step d.
+func (f *raceFinder) woke(d, i int) bool {
+	s := &f.steps[i]
+	for _, w := range f.g.wakes[s.wakes[0]:s.wakes[1]] {
+		if int(w.by) == d {
+			return true
+		}
+	}
+	return false
+}
+
+// reverse notes that step e must also be explored before step d. Which tasks could
+// begin such an execution follows from the steps between that do not depend on d
+// (the initials of source sets).
+func (f *raceFinder) reverse(d, e int) {
+	node := f.g.base(d)
+	dc := f.col(node)
+	for k := range f.first {
+		f.first[k], f.initial[k] = -1, false
+	}
+	var order []int
+	for j := node + 1; j <= e; j++ {
+		c, q := f.clock(j), f.col(j)
+		if j < e && c[dc] > int32(node) || f.first[q] >= 0 {
+			continue
+		}
+		f.initial[q] = true
+		for r, at := range f.first {
+			if at >= 0 && c[r] > at {
+				f.initial[q] = false
+			}
+		}
+		f.first[q] = int32(j)
+		order = append(order, q)
+	}
+	r := race{node: node}
+	for _, q := range order {
+		if f.initial[q] {
+			r.first = append(r.first, f.steps[f.first[q]].task)
+		}
+	}
+	f.races = append(f.races, r)
+}
