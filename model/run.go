@@ -39,7 +39,8 @@ func Run(tr *traces.Trace, o Options) (*Result, error) {
 	if o.Seed != nil {
 		chooser = sim.NewSeeded(*o.Seed)
 	}
-	r := newRunner(tr, info.make(), chooser, o)
+	o.Design = info.Name
+	r := newRunner(tr, info.make(info.Defects.List()...), chooser, o)
 	r.run()
 	res := r.result(o)
 	r.s.Close()
@@ -72,7 +73,7 @@ func (r *runner) result(o Options) *Result {
 		res.SMI = append(res.SMI, r.drv.SMI[i].String())
 	}
 	for _, e := range r.tr.Directives.Result {
-		if e.Design == o.Design && res.Compared {
+		if res.Compared && isNameOf(e.Design, o.Design) {
 			res.Want = e.Verdict
 		}
 	}
@@ -103,7 +104,7 @@ func (r *runner) counts() Counts {
 	c := Counts{
 		Lines: r.lines, Ioctls: d.Ioctls, Retries: d.Retries, BOs: d.BOs, Notifiers: d.Notifiers,
 		Windows: m.Windows, Invalidations: m.Invalidations, Evictions: d.Evictions,
-		RestorePasses: d.RestorePasses, Restores: d.Restores, Collisions: d.Collisions, Fetches: d.Fetches,
+		RestorePasses: d.RestorePasses, Restores: d.Restores, Collisions: d.Collisions, Fetches: d.Fetches, Warnings: d.Warnings,
 		PagesFaulted: m.PagesFaulted, PagesFetched: m.HMMPages, COWBreaks: m.COWBreaks,
 		PagesSwapOut: m.PagesSwapOut, PagesSwapIn: m.PagesSwapIn, OOMKills: m.OOMKills,
 		HugeFaults: m.HugeFaults, HugeSplits: m.HugeSplits, HugeCollapses: m.HugeCollapses,

@@ -69,10 +69,11 @@ func designsOf(list string) ([]string, error) {
 			}
 			continue
 		}
-		if _, err := model.FindDesign(n); err != nil {
+		d, err := model.FindDesign(n)
+		if err != nil {
 			return nil, err
 		}
-		names = append(names, n)
+		names = append(names, d.Name)
 	}
 	var once []string
 	for _, n := range names {

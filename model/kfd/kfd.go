@@ -120,6 +120,7 @@ type Counts struct {
 	Restores      uint64 // of them, those that committed
 	Fetches       uint64 // ranges fetched
 	Collisions    uint64 // fetches or commits that an invalidation beat
+	Warnings      uint64 // WARN lines in the kernel's log
 }
 
 // Driver is the driver of a machine.
@@ -138,8 +139,10 @@ type Driver struct {
 	// stays so after the process.
 	acquired map[any]bool
 	watch    Watcher
-	limit    uint64 // bytes
-	used     uint64 // bytes; changes in single steps
+	// defects are the design's, as far as they lie in shared code; immutable.
+	defects Defects
+	limit   uint64 // bytes
+	used    uint64 // bytes; changes in single steps
 }
 
 // Watcher sees what the properties need to see; an implementation notes what is
@@ -180,7 +183,7 @@ type Device struct {
 // New makes a driver for the GPUs of a machine. limit is the memory limit in
 // bytes, 0 for the driver's own.
 func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher, gw gpu.Watcher) *Driver {
-	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, acquired: map[any]bool{}, watch: w, limit: limit}
+	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, acquired: map[any]bool{}, watch: w, defects: DefectsOfDesign(d), limit: limit}
 	if limit == 0 {
 		dr.limit = SystemMemLimit(sys.Mem.Total() << mm.PageShift)
 	}
@@ -189,6 +192,7 @@ func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher
 		dev.Watch = gw
 		dev.dqmLock.Init(s, classDQM)
 		dev.OnFault = dr.vmFault
+		dev.Planted.SkipFlush = dr.has(SkipFlush)
 		dr.GPUs = append(dr.GPUs, dev)
 	}
 	return dr

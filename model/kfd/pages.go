@@ -66,9 +66,28 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 //
 // Kernel: amdgpu_hmm_range_get_pages, amdgpu_hmm.c.
 func (r *UserRange) hmmRangeGetPages(t *sim.Task) errno.Errno {
-	h := &mm.HMMRange{Notifier: &r.Notifier, Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
-	h.NotifierSeq = r.Notifier.ReadBegin(t)
-	switch err := mm.HMMRangeFault(t, h); err {
+	h := &mm.HMMRange{Notifier: r.watch(), Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
+	h.NotifierSeq = h.Notifier.ReadBegin(t)
+	return r.fault(t, h)
+}
+
+// watch returns the notifier whose seq tells whether a fetch is still right.
+func (r *UserRange) watch() *mm.IntervalNotifier {
+	if r.Watch != nil {
+		return r.Watch
+	}
+	return &r.Notifier
+}
+
+// fault fetches the pages of a range since the seq that h has.
+func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
+	var err errno.Errno
+	if d := r.Mem.P.drv.defects; d.Any(fetchDefects) {
+		err = r.faultWithDefects(t, h, d)
+	} else {
+		err = mm.HMMRangeFault(t, h)
+	}
+	switch err {
 	case 0:
 		r.HMM = h
 		if w := r.Mem.P.drv.watch; w != nil {
