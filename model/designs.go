@@ -11,8 +11,10 @@ import (
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/kfd/batch"
 	"github.com/kfdsim/kfdsim/model/kfd/mirror"
+	"github.com/kfdsim/kfdsim/model/kfd/multi"
 	"github.com/kfdsim/kfdsim/model/kfd/single"
 	"github.com/kfdsim/kfdsim/model/kfd/wide"
+	"github.com/kfdsim/kfdsim/model/kfd/wideseq"
 )
 
 // DesignInfo describes a design that can be run: one that is correct, or one with
@@ -35,10 +37,14 @@ var designs = []DesignInfo{
 		known: batch.Known, make: func(d ...kfd.Defect) kfd.Design { return batch.New(d...) }},
 	{Name: "mirror", Story: "the smallest driver: one notifier per range, faults on access, no queues to stop",
 		make: func(...kfd.Defect) kfd.Design { return mirror.New() }},
+	{Name: "multi", Story: "batch with one fetch of all invalid ranges under one seq: hmm_range_fault on an array, as the review asked",
+		known: multi.Known, make: func(d ...kfd.Defect) kfd.Design { return multi.New(d...) }},
 	{Name: "single", Story: "one call per range: today's mainline path, and the user-space workaround for many ranges",
 		known: single.Known, make: func(d ...kfd.Defect) kfd.Design { return single.New(d...) }},
 	{Name: "wide", Story: "one notifier over all ranges and what is between them, a tree of ranges (the series' v4, made correct)",
 		known: wide.Known, make: func(d ...kfd.Defect) kfd.Design { return wide.New(d...) }},
+	{Name: "wideseq", Story: "wide with a seq for each range: invalidations between the ranges beat no fetch",
+		known: wideseq.Known, make: func(d ...kfd.Defect) kfd.Design { return wideseq.New(d...) }},
 }
 
 // postedVersion is a design with the defects that it had when it was posted or

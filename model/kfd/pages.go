@@ -61,6 +61,41 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 	return err
 }
 
+// GetRanges fetches several ranges under one hold of mmap_lock and since one seq,
+// that of watch, and tells done what came of each: 0, EFAULT or EPERM. Anything
+// else ends it, and what was fetched so far is void.
+//
+// Errors: ESRCH when the address space is dying, EAGAIN when an invalidation came
+// between.
+//
+// Preconditions: ProcessInfo.lock is held; no range has a fetch.
+//
+// Kernel: none: hmm_range_fault on an array of ranges, as the review of the series
+// asks for.
+func (m *Mem) GetRanges(t *sim.Task, watch *mm.IntervalNotifier, ranges []*UserRange, done func(i int, err errno.Errno)) errno.Errno {
+	if !m.P.MM.GetNotZero(t) {
+		return errno.ESRCH
+	}
+	m.P.MM.ReadLock(t)
+	seq, err := watch.ReadBegin(t), errno.Errno(0)
+	for i, r := range ranges {
+		e := r.fault(t, &mm.HMMRange{Notifier: watch, NotifierSeq: seq, Start: r.Start, End: r.End,
+			DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite})
+		m.P.drv.Counts.Fetches++
+		if e != 0 && e != errno.EFAULT && e != errno.EPERM {
+			err = e
+			break
+		}
+		done(i, e)
+	}
+	m.P.MM.ReadUnlock(t)
+	m.P.MM.Put(t)
+	if err == errno.EAGAIN {
+		m.P.drv.Counts.Collisions++
+	}
+	return err
+}
+
 // hmmRangeGetPages is the fetch itself: the seq is taken once, before the walk,
 // and nothing is retried here.
 //
