@@ -27,8 +27,8 @@ const (
 // fetchAsPosted is FetchInvalid with defects.
 func (m *Mem) fetchAsPosted(t *sim.Task, d Defects) errno.Errno {
 	todo, invalid := m.InvalidRanges(t)
-	if invalid == 0 {
-		return 0 // D5, D6, D12: whatever its ranges say
+	if invalid == 0 && d.Any(1<<D5|1<<D6|1<<D12) {
+		return 0 // whatever its ranges say
 	}
 	collided, absent := false, false
 	for _, x := range todo {

@@ -82,10 +82,9 @@ func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 	for _, m := range i.inval {
 		m.MappedTo(func(pd *ProcessDevice) {
 			for _, r := range m.pass {
-				switch {
-				case r.HMM != nil:
+				if r.dma {
 					m.writePTEs(t, pd, r)
-				case !r.dma:
+				} else {
 					m.clearPTEs(t, pd, r)
 				}
 			}
