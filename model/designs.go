@@ -12,6 +12,7 @@ import (
 	"github.com/kfdsim/kfdsim/model/kfd/batch"
 	"github.com/kfdsim/kfdsim/model/kfd/mirror"
 	"github.com/kfdsim/kfdsim/model/kfd/multi"
+	"github.com/kfdsim/kfdsim/model/kfd/pinned"
 	"github.com/kfdsim/kfdsim/model/kfd/single"
 	"github.com/kfdsim/kfdsim/model/kfd/wide"
 	"github.com/kfdsim/kfdsim/model/kfd/wideseq"
@@ -47,6 +48,11 @@ var designs = []DesignInfo{
 		known: wideseq.Known, make: func(d ...kfd.Defect) kfd.Design { return wideseq.New(d...) }},
 }
 
+// pinnedDesign is right where memory stays where it is, and nowhere else: it is
+// not one of the correct designs.
+var pinnedDesign = DesignInfo{Name: "pinned", Story: "pins the pages, no notifier (the series' v1): stale as soon as the CPU takes a page away; not part of all",
+	make: func(...kfd.Defect) kfd.Design { return pinned.New() }}
+
 // postedVersion is a design with the defects that it had when it was posted or
 // released.
 type postedVersion struct {
@@ -64,6 +70,7 @@ var versions = []postedVersion{
 		kfd.DefectsOf(kfd.D15, kfd.D17, kfd.SeqPerPiece)},
 	{"single@6.12.115", "single", "mainline in Linux 6.12.114 to 6.12.116: stalls of a second",
 		kfd.DefectsOf(kfd.D15, kfd.D17, kfd.StaleSeq)},
+	{"v1", "pinned", "the series as posted on 12 November 2025", 0},
 	{"v2", "batch", "the series as posted on 4 January 2026",
 		kfd.DefectsOf(kfd.D1, kfd.D2, kfd.D3, kfd.D6, kfd.D7, kfd.D8, kfd.D9, kfd.D14, kfd.D17)},
 	{"v3", "wide", "the series as posted on 6 February 2026",
@@ -75,10 +82,10 @@ var versions = []postedVersion{
 // Designs returns the correct designs, by name.
 func Designs() []DesignInfo { return designs }
 
-// PostedVersions returns the designs as they were posted or released, with their
-// defects, by name.
+// PostedVersions returns what is not correct: the design that pins its pages, and
+// designs as they were posted or released, with their defects, by name.
 func PostedVersions() []DesignInfo {
-	var out []DesignInfo
+	out := []DesignInfo{pinnedDesign}
 	for i := range versions {
 		v := &versions[i]
 		d := *designNamed(v.design)
@@ -182,6 +189,9 @@ func designNamed(name string) *DesignInfo {
 	if i < len(designs) && designs[i].Name == name {
 		return &designs[i]
 	}
+	if name == pinnedDesign.Name {
+		return &pinnedDesign
+	}
 	return nil
 }
 
@@ -191,6 +201,7 @@ func designNames() []string {
 	for _, d := range designs {
 		names = append(names, d.Name)
 	}
+	names = append(names, pinnedDesign.Name)
 	for _, v := range versions {
 		names = append(names, v.name)
 	}

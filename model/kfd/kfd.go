@@ -108,6 +108,12 @@ type Accessor interface {
 	Access(t *sim.Task, p *Process, gpuID int, va, n uint64, f func(t *sim.Task))
 }
 
+// Pinner is a Design that holds the pages of its ranges instead of watching them
+// (pinned).
+type Pinner interface {
+	PinsPages()
+}
+
 // Counts are what happened in the driver, for reports and the cost model.
 type Counts struct {
 	Ioctls        uint64 // calls that reached the driver

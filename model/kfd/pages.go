@@ -5,6 +5,7 @@ package kfd
 import (
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
 )
 
@@ -153,6 +154,18 @@ func (r *UserRange) SetUserPages() {
 		m.dma(m.attachments[i].pd, r, true)
 	}
 	r.dma = true
+}
+
+// SetPinnedPages is SetUserPages for pages that the design has pinned, by CPU page.
+//
+// Preconditions: as SetUserPages, without a fetch.
+func (r *UserRange) SetPinnedPages(runs []phys.Run) {
+	m := r.Mem
+	for _, run := range runs {
+		lo := run.Lo - r.Start + r.Prefix
+		m.Pages.Set(lo, lo+run.Len(), run.V, run.Stride)
+	}
+	r.bind()
 }
 
 // DropRange gives up the pages of a range: the DMA mapping goes and the page
