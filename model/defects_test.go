@@ -183,6 +183,17 @@ func TestTheTableOfDefectsIsInOrder(t *testing.T) {
 	require.True(t, slices.IsSorted(others), strings.Join(others, " "))
 }
 
+// TestTheTreeOfRangesIsWatched: no broken part of a test can reach it.
+func TestTheTreeOfRangesIsWatched(t *testing.T) {
+	for _, c := range corpus(t) {
+		if c.name == "d11-freed-while-a-callback-walks" {
+			r, _ := failureInAnyOrder(t, c.Trace, "wide+D11", defectSeeds)
+			require.NotNil(t, r)
+			require.Equal(t, "range-tree", r.Failure.Property)
+		}
+	}
+}
+
 // TestHarmlessDefectsShowInTheCounts: what breaks nothing costs something.
 func TestHarmlessDefectsShowInTheCounts(t *testing.T) {
 	find := func(name string) *traces.Trace {

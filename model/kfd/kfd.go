@@ -11,10 +11,19 @@
 //	ioctl.go      ALLOC_MEMORY_OF_GPU, ..._BATCH: checks, handles
 //	map.go        MAP, UNMAP, FREE
 //	pages.go      getting pages: amdgpu_ttm_tt_get_user_pages and friends
+//	fetch.go      a design's share of the worker's pass, for designs with notifiers
+//	span.go       one notifier over all ranges of a BO, and the tree of them
 //	evict.go      quiesce, resume, and the shared part of an invalidate callback
 //	restore.go    restore_userptr_worker
 //	queue.go      user queues, GPU accesses, VM faults
 //	smi.go        SMI events      limit.go  memory limit      svm.go  SVM ranges
+//
+//	defects.go    sets of known bugs   defect_table.go  their names and sources
+//	posted.go     shared code as it was posted, one switch for each of them
+//
+// A design is made with a set of defects, empty as a rule. Those that lie in the
+// design are switched in its own package; those in shared code are switched here,
+// beside the correct code and never in it where that would hide how it works.
 //
 // # What it is not
 //

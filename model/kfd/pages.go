@@ -35,6 +35,13 @@ func (r *UserRange) Unregister(t *sim.Task) {
 	}
 }
 
+// UnregisterRanges removes the notifiers of all ranges.
+func (m *Mem) UnregisterRanges(t *sim.Task) {
+	for i := range m.Ranges {
+		m.Ranges[i].Unregister(t)
+	}
+}
+
 // GetUserPages fetches the pages of a range into r.HMM.
 //
 // Errors: ESRCH when the address space is dying, EFAULT without a mapping, EPERM
@@ -150,10 +157,7 @@ func (r *UserRange) SetUserPages() {
 		lo := h.Lo - r.Start + r.Prefix
 		m.Pages.Set(lo, lo+h.Hi-h.Lo, uint64(h.PFN), h.Stride)
 	}
-	for i := range m.attachments {
-		m.dma(m.attachments[i].pd, r, true)
-	}
-	r.dma = true
+	r.bind()
 }
 
 // SetPinnedPages is SetUserPages for pages that the design has pinned, by CPU page.
@@ -176,6 +180,31 @@ func (r *UserRange) SetPinnedPages(runs []phys.Run) {
 // Kernel: ttm_bo_validate to the CPU domain, and amdgpu_ttm_tt_set_user_pages
 // without a range.
 func (m *Mem) DropRange(r *UserRange) {
+	if r.dma {
+		r.unbind()
+		m.Pages.Clear(r.Prefix, r.Prefix+r.Len())
+	}
+}
+
+// bind maps for DMA what the page array has for the range.
+//
+// Kernel: ttm_bo_validate to GTT.
+func (r *UserRange) bind() {
+	m := r.Mem
+	if r.dma || m.Pages.Empty(r.Prefix, r.Prefix+r.Len()) {
+		return
+	}
+	for i := range m.attachments {
+		m.dma(m.attachments[i].pd, r, true)
+	}
+	r.dma = true
+}
+
+// unbind undoes bind; the page array stays.
+//
+// Kernel: ttm_bo_validate to the CPU domain, which does not clear ttm->pages.
+func (r *UserRange) unbind() {
+	m := r.Mem
 	if !r.dma {
 		return
 	}
@@ -185,7 +214,6 @@ func (m *Mem) DropRange(r *UserRange) {
 	for i := range m.attachments {
 		m.dma(m.attachments[i].pd, r, false)
 	}
-	m.Pages.Clear(r.Prefix, r.Prefix+r.Len())
 	r.dma = false
 }
 

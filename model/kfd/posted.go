@@ -33,7 +33,7 @@ func (m *Mem) fetchAsPosted(t *sim.Task, d Defects) errno.Errno {
 	collided, absent := false, false
 	for _, x := range todo {
 		if d.Any(1<<D3 | 1<<D4 | 1<<D15) {
-			x.unbind()
+			x.unbind() // and the page array keeps what it has
 		} else {
 			m.DropRange(x.UserRange)
 		}
@@ -62,37 +62,6 @@ func (m *Mem) fetchAsPosted(t *sim.Task, d Defects) errno.Errno {
 		return errno.EAGAIN
 	}
 	return 0
-}
-
-// unbind unmaps the pages of a range for DMA and leaves them in the page array.
-//
-// Kernel: ttm_bo_validate to the CPU domain, which does not clear ttm->pages.
-func (x InvalidRange) unbind() {
-	r, m := x.UserRange, x.Mem
-	if !r.dma {
-		return
-	}
-	if w := m.P.drv.watch; w != nil {
-		w.Dropping(r)
-	}
-	for i := range m.attachments {
-		m.dma(m.attachments[i].pd, r, false)
-	}
-	r.dma = false
-}
-
-// bind maps for DMA what the page array has for the range, old or new.
-//
-// Kernel: ttm_bo_validate to GTT.
-func (r *UserRange) bind() {
-	m := r.Mem
-	if r.dma || m.Pages.Empty(r.Prefix, r.Prefix+r.Len()) {
-		return
-	}
-	for i := range m.attachments {
-		m.dma(m.attachments[i].pd, r, true)
-	}
-	r.dma = true
 }
 
 // concatenate fills the page array from the fetches of the ranges, in order, up

@@ -32,7 +32,7 @@ func (d *Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 	}
 	if err != 0 {
 		if !d.defects.Has(kfd.D7) {
-			unregisterAll(t, m)
+			m.UnregisterRanges(t)
 		}
 		m.ForgetFetches(t)
 		return err
@@ -51,17 +51,11 @@ func registerAll(t *sim.Task, m *kfd.Mem) errno.Errno {
 	return 0
 }
 
-func unregisterAll(t *sim.Task, m *kfd.Mem) {
-	for i := range m.Ranges {
-		m.Ranges[i].Unregister(t)
-	}
-}
-
 // ReleaseUserPages removes every notifier, then lets go of fetches that were not
 // confirmed.
 //
 // Kernel: cleanup_userptr_ranges (the series).
 func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) {
-	unregisterAll(t, m)
+	m.UnregisterRanges(t)
 	m.ForgetFetches(t)
 }

@@ -38,7 +38,7 @@ func (*Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 		err = fetchNew(t, m)
 	}
 	if err != 0 {
-		unregisterAll(t, m)
+		m.UnregisterRanges(t)
 		m.ForgetFetches(t)
 		return err
 	}
@@ -84,15 +84,9 @@ func fetchNew(t *sim.Task, m *kfd.Mem) errno.Errno {
 	return 0
 }
 
-func unregisterAll(t *sim.Task, m *kfd.Mem) {
-	for i := range m.Ranges {
-		m.Ranges[i].Unregister(t)
-	}
-}
-
 // ReleaseUserPages removes every notifier, then lets go of fetches that were not
 // confirmed.
 func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) {
-	unregisterAll(t, m)
+	m.UnregisterRanges(t)
 	m.ForgetFetches(t)
 }
