@@ -17,7 +17,7 @@ import (
 const defectSeeds = 20000
 
 // quietSeeds is how many orders what is harmless must survive.
-const quietSeeds = 500
+const quietSeeds = 200
 
 // failureInAnyOrder returns the first broken property of a trace on a design, and
 // the seed of the order that broke it.

@@ -6,7 +6,8 @@ import "math/bits"
 
 // Defect is a known or planted bug: one switch. What it switches is in the
 // defects.go of the designs that have it, or here where the code is shared; what
-// it is called and where it comes from is in DefectTable.
+// it is called and where it comes from is in DefectTable. One that lies below the
+// driver, in model/gpu or model/mm, is handed down by New (SkipFlush).
 type Defect uint8
 
 // Defects of the posted series (D1 to D17), of mainline, and invented ones.
