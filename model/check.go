@@ -31,6 +31,8 @@ type checker struct {
 	drv *kfd.Driver
 	// worker says that the design has a restore worker: commits come.
 	worker bool
+	// pins says that the design holds its pages and watches no range.
+	pins bool
 
 	mms    []*mmState   // by mm id, nil where nothing is known
 	vms    [][]*vmState // by GPU id - 1, then VM id - 1
@@ -115,7 +117,8 @@ func newChecker(s *sim.Sim) *checker { return &checker{s: s} }
 func (c *checker) attach(sys *mm.System, drv *kfd.Driver) {
 	c.sys, c.drv = sys, drv
 	_, direct := drv.Design.(kfd.Accessor)
-	c.worker = !direct
+	_, c.pins = drv.Design.(kfd.Pinner)
+	c.worker = !direct && !c.pins
 	c.vms = make([][]*vmState, len(drv.GPUs))
 }
 

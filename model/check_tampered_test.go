@@ -178,5 +178,5 @@ func writePTE(t *sim.Task, m *kfd.Mem, pfn phys.PFN) {
 type evictAlways struct{ m *kfd.Mem }
 
 func (o evictAlways) Invalidate(t *sim.Task, n *mm.IntervalNotifier, r *mm.NotifierRange, seq uint64) bool {
-	return kfd.InvalidateHSA(t, o.m, n, r, seq, func() {})
+	return kfd.InvalidateHSA(t, o.m, n, r, seq, func() bool { return true })
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/gpu"
 	"github.com/kfdsim/kfdsim/model/kfd"
-	"github.com/kfdsim/kfdsim/model/kfd/batch"
-	"github.com/kfdsim/kfdsim/model/kfd/mirror"
-	"github.com/kfdsim/kfdsim/model/kfd/single"
 	"github.com/kfdsim/kfdsim/model/mm"
 	"github.com/kfdsim/kfdsim/sim"
 )
@@ -38,11 +35,25 @@ const (
 
 var machineOfTests = mm.Config{RAM: 4096, Swap: 4096, Nodes: 1, Memlock: ^uint64(0)}
 
-var correctDesigns = map[string]func() kfd.Design{
-	"single": func() kfd.Design { return single.New() },
-	"batch":  func() kfd.Design { return batch.New() },
-	"mirror": func() kfd.Design { return mirror.New() },
-}
+// designNamesOfTests are the correct designs, the reference first.
+var designNamesOfTests = func() []string {
+	names := []string{"batch"}
+	for _, d := range Designs() {
+		if d.Name != names[0] {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}()
+
+// correctDesigns are the same, by name.
+var correctDesigns = func() map[string]func() kfd.Design {
+	m := map[string]func() kfd.Design{}
+	for _, d := range Designs() {
+		m[d.Name] = func() kfd.Design { return d.make() }
+	}
+	return m
+}()
 
 func newCheckedMachine(d kfd.Design, ch sim.Chooser) *checkedMachine {
 	return newMachineWith(d, ch, 1)

@@ -11,8 +11,7 @@ import (
 
 // ExploreOptions say what to explore and how far.
 type ExploreOptions struct {
-	// Design is a name of the table; empty means batch.
-	Design string
+	Options
 	// Bounded says that Bound is the most preemptions of one execution.
 	Bounded bool
 	Bound   int
@@ -63,19 +62,12 @@ type OutcomeCount struct {
 //
 // Errors are those of Run.
 func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
-	if o.Design == "" {
-		o.Design = "batch"
-	}
-	info, err := FindDesign(o.Design)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkMachine(tr); err != nil {
+	if err := o.resolve(tr); err != nil {
 		return nil, err
 	}
 	e := &Exploration{Trace: tr.Name, Hash: tr.HashString(), Design: o.Design, Verdict: "ok"}
 	for _, x := range tr.Directives.Explore {
-		if x.Design == o.Design {
+		if isNameOf(x.Design, o.Design) {
 			e.Want = x.Verdict
 		}
 	}
@@ -88,8 +80,9 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 		res *Result
 		err error
 	}
+	var err error
 	done := sim.Explore(so, func(g *sim.Guide) any {
-		res, err := runOnce(tr, info, g, Options{Design: o.Design})
+		res, err := runOnce(tr, g, o.Options)
 		return ended{res, err}
 	}, func(out any, _ *sim.Guide) bool {
 		x := out.(ended)

@@ -74,7 +74,7 @@ func TestNoPropertyBreaksWhenNodesAreFull(t *testing.T) {
 		ram := rapid.SampledFrom([]string{"160K", "256K", "1M", "3M"}).Draw(t, "ram")
 		text := "#: ram: " + ram + "\n#: swap: 16M\n" + randomTrace(t, 3, "MADV_FREE")
 		seed := rapid.Uint64().Draw(t, "seed")
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			runText(t, text, d, &seed)
 			runText(t, text, d, nil)
 		}

@@ -119,7 +119,7 @@ func pressedTrace(t *rapid.T, kids int, calm bool) string {
 func TestPressureChangesNoByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := pressedTrace(t, 0, false)
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			want := runText(t, text, d, nil)
 			require.Equal(t, want.Reads, runText(t, text+smallMachine, d, nil).Reads, "%s\n%s", d, text)
 		}
@@ -132,7 +132,7 @@ func TestPressureChangesNoByteInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := pressedTrace(t, 0, true)
 		seed := rapid.Uint64().Draw(t, "seed")
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			want := runText(t, text, d, nil)
 			require.Equal(t, want.Reads, runText(t, text, d, &seed).Reads, "%s: seed %d\n%s", d, seed, text)
 			require.Equal(t, want.Reads, runText(t, text+smallMachine, d, &seed).Reads, "%s: short of memory, seed %d\n%s", d, seed, text)
@@ -162,7 +162,7 @@ func TestReclaimLosesNothingThatTheGPUWrites(t *testing.T) {
 			w.line(1, "gpu.wait(1)")
 			w.line(1, "cpu.read(0x10000000, 16K)")
 			for seed := range uint64(50) {
-				for _, d := range []string{"batch", "single", "mirror"} {
+				for _, d := range designNamesOfTests {
 					r := runText(t, w.b.String(), d, &seed)
 					require.Equal(t, []phys.ByteRun{{Byte: 0x22, N: 16384}}, r.Reads[0].Bytes, "%s, seed %d", d, seed)
 				}
@@ -181,7 +181,7 @@ func TestNoPropertyBreaksUnderPressure(t *testing.T) {
 			text += fmt.Sprintf("1 mm.oom_reap(%d)\n", rapid.IntRange(1, 3).Draw(t, "victim"))
 		}
 		seed := rapid.Uint64().Draw(t, "seed")
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			runText(t, text+machine, d, nil)
 			first := runText(t, text+machine, d, &seed)
 			again := runText(t, text+machine, d, &seed)

@@ -219,7 +219,7 @@ func TestNoPropertyBreaksInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := randomTrace(t, 3, "MADV_FREE")
 		seed := rapid.Uint64().Draw(t, "seed")
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			first := runText(t, text, d, &seed)
 			again := runText(t, text, d, &seed)
 			require.Equal(t, first.Fingerprint, again.Fingerprint, text)

@@ -98,7 +98,7 @@ func TestSplittingAndJoiningRangesChangesNoContent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := randomTrace(t, 4)
 		tr := loadText(t, text)
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			want := reads(t, tr, d)
 			requireSameReads(t, want, reads(t, rewritten(tr, split), d), text)
 			requireSameReads(t, want, reads(t, rewritten(rewritten(tr, split), join), d), text)
@@ -114,7 +114,7 @@ func TestSplittingRangesOfTheCorpusChangesNoContent(t *testing.T) {
 		require.NoError(t, err)
 		tr, err := traces.Parse(name, f)
 		require.NoError(t, err)
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			requireSameReads(t, reads(t, tr, d), reads(t, rewritten(tr, split), d), name)
 		}
 	}
@@ -167,7 +167,7 @@ func TestPermutingRangesPermutesTheSlicesAndNothingElse(t *testing.T) {
 				at[tr.Ops[i].Line] = tr.Ops[i].A[1]
 			}
 		}
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			want, got := reads(t, tr, d), reads(t, permuted, d)
 			for i := 0; i < min(len(want), len(got)); i++ {
 				w := want[i]
@@ -201,7 +201,7 @@ func TestWhatDoesNotConcernTheGPUChangesNoContent(t *testing.T) {
 				noisy.WriteString("1 munmap(0x30000000, 65536)\n")
 			}
 		}
-		for _, d := range []string{"batch", "single", "mirror"} {
+		for _, d := range designNamesOfTests {
 			want, got := reads(t, loadText(t, text), d), reads(t, loadText(t, noisy.String()), d)
 			n := min(len(want), len(got))
 			for i := 0; i < n; i++ {

@@ -84,6 +84,7 @@ type Counts struct {
 	Restores      uint64 `json:"restores"`       // of them, those that let the queues run
 	Collisions    uint64 `json:"collisions"`     // fetches or commits that an invalidation beat
 	Fetches       uint64 `json:"fetches"`        // ranges fetched
+	Warnings      uint64 `json:"warnings"`       // of the driver in the kernel's log
 	PagesFaulted  uint64 `json:"pages_faulted"`
 	PagesFetched  uint64 `json:"pages_fetched"` // returned by hmm_range_fault
 	COWBreaks     uint64 `json:"cow_breaks"`

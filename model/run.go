@@ -5,6 +5,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/sim"
 	"github.com/kfdsim/kfdsim/traces"
 )
@@ -13,6 +14,10 @@ import (
 type Options struct {
 	// Design is a name of the table; empty means batch.
 	Design string
+	// New, if not nil, makes the design in place of the table: one of your own,
+	// which Design then names. It is called for every run, from several goroutines
+	// if an exploration has several workers.
+	New func() kfd.Design
 	// Seed, if not nil, runs one random interleaving instead of recorded order.
 	Seed *uint64
 	// NoChecks leaves the properties out (for measuring what they cost).
@@ -25,26 +30,39 @@ type Options struct {
 // what cannot be performed (a GPU access without a queue, a machine without
 // memory). Everything else is a Result.
 func Run(tr *traces.Trace, o Options) (*Result, error) {
-	if o.Design == "" {
-		o.Design = "batch"
-	}
-	info, err := FindDesign(o.Design)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkMachine(tr); err != nil {
+	if err := o.resolve(tr); err != nil {
 		return nil, err
 	}
 	var chooser sim.Chooser = sim.RecordedOrder{}
 	if o.Seed != nil {
 		chooser = sim.NewSeeded(*o.Seed)
 	}
-	return runOnce(tr, info, chooser, o)
+	return runOnce(tr, chooser, o)
+}
+
+// resolve finds the design and looks whether the trace's machine can be made.
+func (o *Options) resolve(tr *traces.Trace) error {
+	if o.Design == "" && o.New == nil {
+		o.Design = "batch"
+	}
+	if o.New == nil {
+		info, err := FindDesign(o.Design)
+		if err != nil {
+			return err
+		}
+		defects := info.Defects.List()
+		o.Design, o.New = info.Name, func() kfd.Design { return info.make(defects...) }
+	} else if o.Design == "" {
+		o.Design = o.New().Name()
+	}
+	return checkMachine(tr)
 }
 
 // runOnce makes a machine, performs the trace on it, and takes it apart.
-func runOnce(tr *traces.Trace, info *DesignInfo, chooser sim.Chooser, o Options) (*Result, error) {
-	r := newRunner(tr, info.make(), chooser, o)
+//
+// Preconditions: o is resolved.
+func runOnce(tr *traces.Trace, chooser sim.Chooser, o Options) (*Result, error) {
+	r := newRunner(tr, o.New(), chooser, o)
 	r.run()
 	res := r.result(o)
 	r.s.Close()
@@ -77,7 +95,7 @@ func (r *runner) result(o Options) *Result {
 		res.SMI = append(res.SMI, r.drv.SMI[i].String())
 	}
 	for _, e := range r.tr.Directives.Result {
-		if e.Design == o.Design && res.Compared {
+		if res.Compared && isNameOf(e.Design, o.Design) {
 			res.Want = e.Verdict
 		}
 	}
@@ -108,7 +126,7 @@ func (r *runner) counts() Counts {
 	c := Counts{
 		Lines: r.lines, Ioctls: d.Ioctls, Retries: d.Retries, BOs: d.BOs, Notifiers: d.Notifiers,
 		Windows: m.Windows, Invalidations: m.Invalidations, Evictions: d.Evictions,
-		RestorePasses: d.RestorePasses, Restores: d.Restores, Collisions: d.Collisions, Fetches: d.Fetches,
+		RestorePasses: d.RestorePasses, Restores: d.Restores, Collisions: d.Collisions, Fetches: d.Fetches, Warnings: d.Warnings,
 		PagesFaulted: m.PagesFaulted, PagesFetched: m.HMMPages, COWBreaks: m.COWBreaks,
 		PagesSwapOut: m.PagesSwapOut, PagesSwapIn: m.PagesSwapIn, OOMKills: m.OOMKills,
 		HugeFaults: m.HugeFaults, HugeSplits: m.HugeSplits, HugeCollapses: m.HugeCollapses,

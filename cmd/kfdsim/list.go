@@ -53,12 +53,12 @@ func listOf(name string) (*table, error) {
 	switch name {
 	case "designs":
 		t := &table{columns: []string{"design", "story"}}
-		for _, d := range model.Designs() {
+		for _, d := range append(model.Designs(), model.PostedVersions()...) {
 			t.rows = append(t.rows, []string{d.Name, d.Story})
 		}
 		return t, nil
 	case "defects":
-		return &table{columns: []string{"defect", "design", "source", "story"}}, nil
+		return listDefects(), nil
 	case "properties":
 		t := &table{columns: []string{"property", "verdict", "protects", "source"}}
 		for _, p := range model.Properties() {
@@ -69,6 +69,25 @@ func listOf(name string) (*table, error) {
 		return listTraces(traces.Corpus())
 	}
 	return nil, fmt.Errorf("%s: not a list: designs, defects, properties or traces", name)
+}
+
+// listDefects lists what a design can be made with: where it was posted, where it
+// can be added (design+defect), what it leads to.
+func listDefects() *table {
+	t := &table{columns: []string{"defect", "posted in", "design", "verdict", "source", "story"}}
+	for _, d := range model.Defects() {
+		t.rows = append(t.rows, []string{d.Name, orDash(strings.Join(model.VersionsWith(d.Defect), ",")),
+			orDash(strings.Join(d.Designs, ",")), orDash(d.Word), d.Source, d.Story})
+	}
+	return t
+}
+
+// orDash is what an empty cell shows.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // listTraces lists a corpus with the question that each trace asks.

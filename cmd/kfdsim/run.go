@@ -29,7 +29,7 @@ type runner struct {
 // runVerb runs every trace on every design.
 func runVerb(c *command, f *flags, args []string) int {
 	r := &runner{c: c, out: bufio.NewWriter(c.stdout)}
-	design := f.String("design", "batch", "`designs` to run, separated by commas, or all")
+	design := f.String("design", "batch", "`designs` to run, separated by commas; all means the correct ones; batch+D3 is one with a defect (list defects), v2-D2 one without")
 	var seed optionalUint
 	f.Var(&seed, "seed", "run a random interleaving, which this `number` decides, instead of recorded order")
 	f.BoolVar(&r.asJSON, "json", false, "print one JSON document instead of reports and verdicts")
@@ -69,10 +69,11 @@ func designsOf(list string) ([]string, error) {
 			}
 			continue
 		}
-		if _, err := model.FindDesign(n); err != nil {
+		d, err := model.FindDesign(n)
+		if err != nil {
 			return nil, err
 		}
-		names = append(names, n)
+		names = append(names, d.Name)
 	}
 	var once []string
 	for _, n := range names {

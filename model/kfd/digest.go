@@ -90,7 +90,7 @@ func (m *Mem) digest(frames bool) uint64 {
 		h = Mix(h, uint64(r.Invalid)<<32|uint64(r.Absent))
 		h = mixBool(h, r.HMM != nil)
 		if r.HMM != nil {
-			h = mixBool(h, r.HMM.NotifierSeq == r.Notifier.Seq())
+			h = mixBool(h, r.HMM.NotifierSeq == r.HMM.Notifier.Seq())
 		}
 		h = mixBool(h, r.dma)
 	}

@@ -32,22 +32,27 @@ var (
 )
 
 // InvalidateHSA is the part of an invalidate callback that every correct design
-// shares, around what a design does to its range: it refuses to sleep, sets the
-// seq under notifierLock, and stops the queues on the first eviction.
+// shares, around what a design does to its ranges: it refuses to sleep, sets the
+// seq under notifierLock, and stops the queues on the first eviction. invalidate
+// says whether any range was hit; if none was, nothing is counted or stopped.
 //
 // Kernel: amdgpu_hmm_invalidate_hsa, amdgpu_hmm.c.
-func InvalidateHSA(t *sim.Task, m *Mem, n *mm.IntervalNotifier, r *mm.NotifierRange, curSeq uint64, invalidate func()) bool {
-	if !r.Blockable {
+func InvalidateHSA(t *sim.Task, m *Mem, n *mm.IntervalNotifier, r *mm.NotifierRange, curSeq uint64, invalidate func() bool) bool {
+	if !r.Blockable && !m.P.drv.has(D9) {
 		return false
 	}
 	info := m.P.Info
 	info.notifierLock.Lock(t)
 	n.SetSeq(t, curSeq)
-	invalidate()
-	m.markInvalidLocked()
-	info.evictUserptrLocked(t, r)
+	hit := invalidate()
+	if hit {
+		m.markInvalidLocked()
+		info.evictUserptrLocked(t, r)
+	}
 	info.notifierLock.Unlock(t)
-	m.P.drv.stateChanged(m.P)
+	if hit {
+		m.P.drv.stateChanged(m.P)
+	}
 	return true
 }
 

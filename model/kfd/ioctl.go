@@ -53,7 +53,10 @@ type AllocArgs struct {
 //
 // Kernel: kfd_ioctl_alloc_memory_of_gpu_batch (the series, v2) with the overflow
 // check that it lacks (D14).
-func CheckBatch(a *AllocArgs) errno.Errno {
+func CheckBatch(a *AllocArgs) errno.Errno { return checkBatch(a, true) }
+
+// checkBatch is CheckBatch; overflow says whether sums are checked for it.
+func checkBatch(a *AllocArgs, overflow bool) errno.Errno {
 	switch {
 	case a.Size == 0, a.NumRanges == 0:
 		return errno.EINVAL
@@ -71,7 +74,7 @@ func CheckBatch(a *AllocArgs) errno.Errno {
 		if r.Start == 0 || r.Size == 0 || (r.Start|r.Size)&(mm.PageSize-1) != 0 {
 			return errno.EINVAL
 		}
-		if sum+r.Size < sum || r.Start+r.Size < r.Start {
+		if overflow && (sum+r.Size < sum || r.Start+r.Size < r.Start) {
 			return errno.EINVAL
 		}
 		sum += r.Size
@@ -138,7 +141,7 @@ func (p *Process) allocSingle(t *sim.Task, a *AllocArgs) (uint64, errno.Errno) {
 //
 // Kernel: kfd_ioctl_alloc_memory_of_gpu_batch (the series).
 func (p *Process) AllocMemoryOfGPUBatch(t *sim.Task, a *AllocArgs) (uint64, errno.Errno) {
-	if err := CheckBatch(a); err != 0 {
+	if err := checkBatch(a, !p.drv.has(D14)); err != 0 {
 		return 0, err
 	}
 	ranges := a.Ranges[:a.NumRanges]

@@ -11,10 +11,19 @@
 //	ioctl.go      ALLOC_MEMORY_OF_GPU, ..._BATCH: checks, handles
 //	map.go        MAP, UNMAP, FREE
 //	pages.go      getting pages: amdgpu_ttm_tt_get_user_pages and friends
+//	fetch.go      a design's share of the worker's pass, for designs with notifiers
+//	span.go       one notifier over all ranges of a BO, and the tree of them
 //	evict.go      quiesce, resume, and the shared part of an invalidate callback
 //	restore.go    restore_userptr_worker
 //	queue.go      user queues, GPU accesses, VM faults
 //	smi.go        SMI events      limit.go  memory limit      svm.go  SVM ranges
+//
+//	defects.go    sets of known bugs   defect_table.go  their names and sources
+//	posted.go     shared code as it was posted, one switch for each of them
+//
+// A design is made with a set of defects, empty as a rule. Those that lie in the
+// design are switched in its own package; those in shared code are switched here,
+// beside the correct code and never in it where that would hide how it works.
 //
 // # What it is not
 //
@@ -108,6 +117,12 @@ type Accessor interface {
 	Access(t *sim.Task, p *Process, gpuID int, va, n uint64, f func(t *sim.Task))
 }
 
+// Pinner is a Design that holds the pages of its ranges instead of watching them
+// (pinned).
+type Pinner interface {
+	PinsPages()
+}
+
 // Counts are what happened in the driver, for reports and the cost model.
 type Counts struct {
 	Ioctls        uint64 // calls that reached the driver
@@ -120,6 +135,7 @@ type Counts struct {
 	Restores      uint64 // of them, those that committed
 	Fetches       uint64 // ranges fetched
 	Collisions    uint64 // fetches or commits that an invalidation beat
+	Warnings      uint64 // WARN lines in the kernel's log
 }
 
 // Driver is the driver of a machine.
@@ -138,8 +154,10 @@ type Driver struct {
 	// stays so after the process.
 	acquired map[any]bool
 	watch    Watcher
-	limit    uint64 // bytes
-	used     uint64 // bytes; changes in single steps
+	// defects are the design's, as far as they lie in shared code; immutable.
+	defects Defects
+	limit   uint64 // bytes
+	used    uint64 // bytes; changes in single steps
 }
 
 // Watcher sees what the properties need to see; an implementation notes what is
@@ -180,7 +198,7 @@ type Device struct {
 // New makes a driver for the GPUs of a machine. limit is the memory limit in
 // bytes, 0 for the driver's own.
 func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher, gw gpu.Watcher) *Driver {
-	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, acquired: map[any]bool{}, watch: w, limit: limit}
+	dr := &Driver{Sim: s, MM: sys, Design: d, byMM: map[*mm.MM]*Process{}, acquired: map[any]bool{}, watch: w, defects: DefectsOfDesign(d), limit: limit}
 	if limit == 0 {
 		dr.limit = SystemMemLimit(sys.Mem.Total() << mm.PageShift)
 	}
@@ -189,6 +207,7 @@ func New(s *sim.Sim, sys *mm.System, d Design, gpus int, limit uint64, w Watcher
 		dev.Watch = gw
 		dev.dqmLock.Init(s, classDQM)
 		dev.OnFault = dr.vmFault
+		dev.Planted.SkipFlush = dr.has(SkipFlush)
 		dr.GPUs = append(dr.GPUs, dev)
 	}
 	return dr

@@ -22,6 +22,10 @@ type UserRange struct {
 	// Registered says whether Notifier is inserted; protected by ProcessInfo.lock.
 	Registered bool
 
+	// Watch is the notifier whose seq guards the fetches of the range; nil is
+	// Notifier. Immutable once registered.
+	Watch *mm.IntervalNotifier
+
 	// HMM is a fetch that has not been confirmed, nil if there is none. Protected
 	// by ProcessInfo.lock; released under notifierLock too.
 	HMM *mm.HMMRange
@@ -82,6 +86,8 @@ type Mem struct {
 	attachments []attachment // by GPU, in order of first mapping
 	freed       bool
 
+	// Private is the Design's own.
+	Private any
 	// Seen is the Watcher's own.
 	Seen any
 }

@@ -5,6 +5,7 @@ package kfd
 import (
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
 )
 
@@ -31,6 +32,13 @@ func (r *UserRange) Unregister(t *sim.Task) {
 	if r.Registered {
 		mm.IntervalNotifierRemove(t, &r.Notifier)
 		r.Registered = false
+	}
+}
+
+// UnregisterRanges removes the notifiers of all ranges.
+func (m *Mem) UnregisterRanges(t *sim.Task) {
+	for i := range m.Ranges {
+		m.Ranges[i].Unregister(t)
 	}
 }
 
@@ -61,14 +69,68 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 	return err
 }
 
+// GetRanges fetches several ranges under one hold of mmap_lock and since one seq,
+// that of watch, and tells done what came of each: 0, EFAULT or EPERM. Anything
+// else ends it, and what was fetched so far is void.
+//
+// Errors: ESRCH when the address space is dying, EAGAIN when an invalidation came
+// between.
+//
+// Preconditions: ProcessInfo.lock is held; no range has a fetch.
+//
+// Kernel: none: hmm_range_fault on an array of ranges, as the review of the series
+// asks for.
+func (m *Mem) GetRanges(t *sim.Task, watch *mm.IntervalNotifier, ranges []*UserRange, done func(i int, err errno.Errno)) errno.Errno {
+	if !m.P.MM.GetNotZero(t) {
+		return errno.ESRCH
+	}
+	m.P.MM.ReadLock(t)
+	seq, err := watch.ReadBegin(t), errno.Errno(0)
+	for i, r := range ranges {
+		e := r.fault(t, &mm.HMMRange{Notifier: watch, NotifierSeq: seq, Start: r.Start, End: r.End,
+			DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite})
+		m.P.drv.Counts.Fetches++
+		if e != 0 && e != errno.EFAULT && e != errno.EPERM {
+			err = e
+			break
+		}
+		done(i, e)
+	}
+	m.P.MM.ReadUnlock(t)
+	m.P.MM.Put(t)
+	if err == errno.EAGAIN {
+		m.P.drv.Counts.Collisions++
+	}
+	return err
+}
+
 // hmmRangeGetPages is the fetch itself: the seq is taken once, before the walk,
 // and nothing is retried here.
 //
 // Kernel: amdgpu_hmm_range_get_pages, amdgpu_hmm.c.
 func (r *UserRange) hmmRangeGetPages(t *sim.Task) errno.Errno {
-	h := &mm.HMMRange{Notifier: &r.Notifier, Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
-	h.NotifierSeq = r.Notifier.ReadBegin(t)
-	switch err := mm.HMMRangeFault(t, h); err {
+	h := &mm.HMMRange{Notifier: r.watch(), Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
+	h.NotifierSeq = h.Notifier.ReadBegin(t)
+	return r.fault(t, h)
+}
+
+// watch returns the notifier whose seq tells whether a fetch is still right.
+func (r *UserRange) watch() *mm.IntervalNotifier {
+	if r.Watch != nil {
+		return r.Watch
+	}
+	return &r.Notifier
+}
+
+// fault fetches the pages of a range since the seq that h has.
+func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
+	var err errno.Errno
+	if d := r.Mem.P.drv.defects; d.Any(fetchDefects) {
+		err = r.faultWithDefects(t, h, d)
+	} else {
+		err = mm.HMMRangeFault(t, h)
+	}
+	switch err {
 	case 0:
 		r.HMM = h
 		if w := r.Mem.P.drv.watch; w != nil {
@@ -95,10 +157,19 @@ func (r *UserRange) SetUserPages() {
 		lo := h.Lo - r.Start + r.Prefix
 		m.Pages.Set(lo, lo+h.Hi-h.Lo, uint64(h.PFN), h.Stride)
 	}
-	for i := range m.attachments {
-		m.dma(m.attachments[i].pd, r, true)
+	r.bind()
+}
+
+// SetPinnedPages is SetUserPages for pages that the design has pinned, by CPU page.
+//
+// Preconditions: as SetUserPages, without a fetch.
+func (r *UserRange) SetPinnedPages(runs []phys.Run) {
+	m := r.Mem
+	for _, run := range runs {
+		lo := run.Lo - r.Start + r.Prefix
+		m.Pages.Set(lo, lo+run.Len(), run.V, run.Stride)
 	}
-	r.dma = true
+	r.bind()
 }
 
 // DropRange gives up the pages of a range: the DMA mapping goes and the page
@@ -109,6 +180,31 @@ func (r *UserRange) SetUserPages() {
 // Kernel: ttm_bo_validate to the CPU domain, and amdgpu_ttm_tt_set_user_pages
 // without a range.
 func (m *Mem) DropRange(r *UserRange) {
+	if r.dma {
+		r.unbind()
+		m.Pages.Clear(r.Prefix, r.Prefix+r.Len())
+	}
+}
+
+// bind maps for DMA what the page array has for the range.
+//
+// Kernel: ttm_bo_validate to GTT.
+func (r *UserRange) bind() {
+	m := r.Mem
+	if r.dma || m.Pages.Empty(r.Prefix, r.Prefix+r.Len()) {
+		return
+	}
+	for i := range m.attachments {
+		m.dma(m.attachments[i].pd, r, true)
+	}
+	r.dma = true
+}
+
+// unbind undoes bind; the page array stays.
+//
+// Kernel: ttm_bo_validate to the CPU domain, which does not clear ttm->pages.
+func (r *UserRange) unbind() {
+	m := r.Mem
 	if !r.dma {
 		return
 	}
@@ -118,7 +214,6 @@ func (m *Mem) DropRange(r *UserRange) {
 	for i := range m.attachments {
 		m.dma(m.attachments[i].pd, r, false)
 	}
-	m.Pages.Clear(r.Prefix, r.Prefix+r.Len())
 	r.dma = false
 }
 

@@ -82,10 +82,9 @@ func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 	for _, m := range i.inval {
 		m.MappedTo(func(pd *ProcessDevice) {
 			for _, r := range m.pass {
-				switch {
-				case r.HMM != nil:
+				if r.dma {
 					m.writePTEs(t, pd, r)
-				case !r.dma:
+				} else {
 					m.clearPTEs(t, pd, r)
 				}
 			}
@@ -102,7 +101,7 @@ func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 // Kernel: the end of amdgpu_amdkfd_restore_userptr_worker.
 func (i *ProcessInfo) commit(t *sim.Task, evicted uint64) bool {
 	i.notifierLock.Lock(t)
-	ok := i.evictedBOs == evicted && i.confirmValidUserPagesLocked(t)
+	ok := i.nothingSinceLocked(evicted) && i.confirmValidUserPagesLocked(t)
 	if ok {
 		i.evictedBOs = 0
 		if w := i.P.drv.watch; w != nil {
@@ -114,6 +113,16 @@ func (i *ProcessInfo) commit(t *sim.Task, evicted uint64) bool {
 	}
 	i.notifierLock.Unlock(t)
 	return ok
+}
+
+// nothingSinceLocked says whether nothing was invalidated since the pass began.
+//
+// Preconditions: notifierLock is held.
+func (i *ProcessInfo) nothingSinceLocked(evicted uint64) bool {
+	if i.P.drv.has(SeqAlone) {
+		return len(i.touched) == 0 // no BO that the pass does not know
+	}
+	return i.evictedBOs == evicted
 }
 
 // confirmValidUserPagesLocked moves every BO whose pages are valid back to the

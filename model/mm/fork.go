@@ -70,7 +70,12 @@ func (mm *MM) copyPageRange(t *sim.Task, child *MM, v *VMA) {
 		t.Write(&mm.ptObj, run.Lo, run.Hi)
 		for i := run.Lo; i < run.Hi; {
 			p, n := mm.runAt(i, run.Hi-i)
-			if !p.none() {
+			n, pinned := mm.pinnedRun(v, i, n, p)
+			switch {
+			case p.none():
+			case pinned:
+				mm.copyPinned(t, child, v, i, n, p)
+			default:
 				mm.copyPTEs(child, v, i, i+n, p)
 			}
 			i += n

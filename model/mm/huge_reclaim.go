@@ -69,6 +69,9 @@ func (mm *MM) lazyFreeHuge(lo, n uint64, p PTE) uint64 {
 //
 // Kernel: shrink_folio_list and try_to_unmap.
 func (mm *MM) unmapHuge(t *sim.Task, v *VMA, a uint64, p PTE) (freed uint64, split bool) {
+	if mm.sys.unpinned(p, hugePages) < hugePages {
+		return 0, false
+	}
 	if p&(PTELazyFree|PTEDirty) == PTELazyFree {
 		return mm.replaceMapped(t, a, hugePages, p, 0), false
 	}

@@ -3,6 +3,8 @@
 package mm
 
 import (
+	"slices"
+
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
@@ -38,6 +40,7 @@ const (
 	scanAddressRange
 	scanVMACheck
 	scanPageAnon
+	scanPageCount
 )
 
 // khugepaged is the kernel task that collapses small pages. It scans when it is
@@ -178,7 +181,7 @@ func (mm *MM) madviseCollapse(t *sim.Task, v *VMA, lo, hi uint64) errno.Errno {
 // goOn says whether MADV_COLLAPSE tries the next 2 MiB after the result.
 func (r scanResult) goOn() bool {
 	switch r {
-	case scanPMDNull, scanPTENonPresent, scanPageRO, scanLackReferencedPage:
+	case scanPMDNull, scanPTENonPresent, scanPageRO, scanLackReferencedPage, scanPageCount:
 		return true
 	}
 	return false
@@ -188,8 +191,11 @@ func (r scanResult) goOn() bool {
 //
 // Kernel: madvise_collapse_errno.
 func (r scanResult) errno() errno.Errno {
-	if r == scanAllocHugePageFail {
+	switch r {
+	case scanAllocHugePageFail:
 		return errno.ENOMEM
+	case scanPageCount:
+		return errno.EAGAIN
 	}
 	return errno.EINVAL
 }
@@ -391,6 +397,8 @@ func (c *collapse) replacePages(t *sim.Task, v *VMA, a uint64, pfn phys.PFN) sca
 		r = scanPageRO
 	case c.khugepaged && n.referenced == 0:
 		r = scanLackReferencedPage
+	case slices.ContainsFunc(c.runs, mm.sys.anyPinned):
+		r = scanPageCount
 	}
 	t.Write(&mm.ptObj, a, a+hugePages)
 	if r != scanSucceed {

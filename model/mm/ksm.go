@@ -287,7 +287,7 @@ func (s *ksmScan) writeProtectPage(t *sim.Task, page ksmPage) (PTE, bool) {
 		w = mm.openWindow(t, EventClear, vpn, vpn+1)
 	}
 	t.Write(&mm.ptObj, vpn, vpn+1)
-	ok := s.current(page) && s.sys.isolated.Empty(uint64(page.pfn), uint64(page.pfn)+1)
+	ok := s.current(page) && s.sys.isolated.Empty(uint64(page.pfn), uint64(page.pfn)+1) && s.sys.unpinned(PTE(page.pfn), 1) > 0
 	if ok {
 		e := mm.PTEAt(vpn)
 		if e&PTEDirty != 0 {
@@ -336,6 +336,7 @@ func (s *ksmScan) replaceRun(t *sim.Task, v *VMA, page ksmPage, n uint64, kpfn p
 	if r, ok := s.sys.isolated.Next(uint64(page.pfn)); ok {
 		n = min(n, max(r.Lo, uint64(page.pfn))-uint64(page.pfn))
 	}
+	n = s.sys.unpinned(PTE(page.pfn), n)
 	if n > 0 {
 		s.mapKSMPage(t, v, page.vpn, n, page.pfn, kpfn)
 	}

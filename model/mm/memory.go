@@ -419,6 +419,9 @@ func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlag
 		if p.huge() {
 			n = mm.pmdRange(t, i, hi, p)
 		}
+		if newFlags&vmProtNUMA != 0 {
+			n = mm.sys.pinnedAlike(p, n)
+		}
 		if q := protect(v, p, newFlags); q != p && n > 0 {
 			mm.setPTEs(i, i+n, q)
 		}

@@ -117,6 +117,8 @@ type System struct {
 	policies []mempolicy
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
+	// pins counts PinUserPages by frame.
+	pins phys.Map
 	// migrated is woken when migration entries have become pages again.
 	migrated sim.WaitQueue
 	reaper   oomReaper

@@ -56,7 +56,7 @@ func protectNUMA(v *VMA, p PTE) PTE {
 	switch {
 	case !p.Accessible() || p.zero() || p.ksm():
 		return p
-	case v.cow() && p.anon() && p&PTEExclusive == 0:
+	case v.cow() && p.anon() && (p&PTEExclusive == 0 || v.mm.sys.unpinned(p, 1) == 0):
 		return p
 	case !p.anon() && p&PTEDirty != 0 && !v.File.Shmem:
 		return p

@@ -199,6 +199,9 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if !p.anon() {
 		return mm.unmapFileRun(t, v, lo, n, p)
 	}
+	if n = mm.sys.unpinned(p, n); n == 0 {
+		return 0
+	}
 	if p&(PTELazyFree|PTEDirty) == PTELazyFree {
 		return mm.replaceMapped(t, lo, n, p, 0)
 	}

@@ -9,10 +9,10 @@ import (
 )
 
 // Design registers one notifier per range.
-type Design struct{}
+type Design struct{ defects kfd.Defects }
 
-// New returns the design.
-func New() *Design { return &Design{} }
+// New returns the design, with defects if any are named.
+func New(defects ...kfd.Defect) *Design { return &Design{kfd.DefectsOf(defects...)} }
 
 // Name is "batch".
 func (*Design) Name() string { return "batch" }
@@ -25,16 +25,19 @@ func (*Design) Batched() bool { return true }
 // and has scheduled the worker.
 //
 // Kernel: init_user_pages_batch (the series).
-func (*Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
+func (d *Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 	err := registerAll(t, m)
 	if err == 0 {
-		err = fetchAll(t, m)
+		err = m.FetchAll(t)
 	}
 	if err != 0 {
-		unregisterAll(t, m)
+		if !d.defects.Has(kfd.D7) {
+			m.UnregisterRanges(t)
+		}
+		m.ForgetFetches(t)
 		return err
 	}
-	endFetches(t, m)
+	m.EndFetches(t)
 	return 0
 }
 
@@ -48,47 +51,11 @@ func registerAll(t *sim.Task, m *kfd.Mem) errno.Errno {
 	return 0
 }
 
-// fetchAll fetches every range. A collision (copy-on-write that the fetch itself
-// broke, as a rule) does not keep the others from being fetched: the repeated
-// call then finds all of them broken.
-func fetchAll(t *sim.Task, m *kfd.Mem) errno.Errno {
-	collided := false
-	for i := range m.Ranges {
-		r := &m.Ranges[i]
-		switch err := r.GetUserPages(t); err {
-		case 0:
-			r.SetUserPages()
-		case errno.EAGAIN:
-			collided = true
-		default:
-			return err
-		}
-	}
-	if collided {
-		return errno.EAGAIN
-	}
-	return 0
-}
-
-// endFetches lets go of the fetches without looking at their verdicts.
-func endFetches(t *sim.Task, m *kfd.Mem) {
-	info := m.P.Info
-	info.LockNotifier(t)
-	for i := range m.Ranges {
-		m.Ranges[i].DropFetch(t)
-	}
-	info.UnlockNotifier(t)
-}
-
-func unregisterAll(t *sim.Task, m *kfd.Mem) {
-	for i := range m.Ranges {
-		m.Ranges[i].Unregister(t)
-	}
-	endFetches(t, m)
-}
-
 // ReleaseUserPages removes every notifier, then lets go of fetches that were not
 // confirmed.
 //
 // Kernel: cleanup_userptr_ranges (the series).
-func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) { unregisterAll(t, m) }
+func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) {
+	m.UnregisterRanges(t)
+	m.ForgetFetches(t)
+}

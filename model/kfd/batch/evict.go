@@ -17,5 +17,9 @@ type rangeOps kfd.UserRange
 // Kernel: amdgpu_hmm_invalidate_hsa, amdgpu_hmm.c.
 func (o *rangeOps) Invalidate(t *sim.Task, n *mm.IntervalNotifier, w *mm.NotifierRange, curSeq uint64) bool {
 	r := (*kfd.UserRange)(o)
-	return kfd.InvalidateHSA(t, r.Mem, n, w, curSeq, r.MarkInvalidLocked)
+	return kfd.InvalidateHSA(t, r.Mem, n, w, curSeq, func() bool {
+		r.Mem.LabelCounters(t)
+		r.MarkInvalidLocked()
+		return true
+	})
 }

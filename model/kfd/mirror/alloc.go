@@ -35,15 +35,9 @@ func (*Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 		}
 	}
 	if err != 0 {
-		unregisterAll(t, m)
+		m.UnregisterRanges(t)
 	}
 	return err
-}
-
-func unregisterAll(t *sim.Task, m *kfd.Mem) {
-	for i := range m.Ranges {
-		m.Ranges[i].Unregister(t)
-	}
 }
 
 // Map faults every range once. The pages are forgotten again: the first access
@@ -67,7 +61,7 @@ func (*Design) Map(t *sim.Task, m *kfd.Mem) errno.Errno {
 }
 
 // ReleaseUserPages removes the notifiers.
-func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) { unregisterAll(t, m) }
+func (*Design) ReleaseUserPages(t *sim.Task, m *kfd.Mem) { m.UnregisterRanges(t) }
 
 // UpdateUserPages is never called: nothing is ever evicted.
 func (*Design) UpdateUserPages(*sim.Task, *kfd.Mem) errno.Errno {

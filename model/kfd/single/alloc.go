@@ -9,10 +9,10 @@ import (
 )
 
 // Design is mainline's userptr.
-type Design struct{}
+type Design struct{ defects kfd.Defects }
 
-// New returns the design.
-func New() *Design { return &Design{} }
+// New returns the design, with defects if any are named.
+func New(defects ...kfd.Defect) *Design { return &Design{kfd.DefectsOf(defects...)} }
 
 // Name is "single".
 func (*Design) Name() string { return "single" }

@@ -16,5 +16,8 @@ type rangeOps kfd.UserRange
 // Kernel: amdgpu_hmm_invalidate_hsa, amdgpu_hmm.c.
 func (o *rangeOps) Invalidate(t *sim.Task, n *mm.IntervalNotifier, w *mm.NotifierRange, curSeq uint64) bool {
 	r := (*kfd.UserRange)(o)
-	return kfd.InvalidateHSA(t, r.Mem, n, w, curSeq, r.MarkInvalidLocked)
+	return kfd.InvalidateHSA(t, r.Mem, n, w, curSeq, func() bool {
+		r.MarkInvalidLocked()
+		return true
+	})
 }

@@ -13,7 +13,10 @@ import (
 // a VM fault where the GPU touches it, not a process that hangs.
 //
 // Kernel: update_invalid_user_pages.
-func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
+func (d *Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
+	if d.defects != 0 {
+		return m.FetchInvalid(t)
+	}
 	r, info := &m.Ranges[0], m.P.Info
 	info.LockNotifier(t)
 	invalid := m.Invalid
@@ -54,7 +57,10 @@ func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 // lost its memory: it stays invalid, and that is no error.
 //
 // Kernel: confirm_valid_user_pages_locked.
-func (*Design) ConfirmUserPagesLocked(t *sim.Task, m *kfd.Mem) bool {
+func (d *Design) ConfirmUserPagesLocked(t *sim.Task, m *kfd.Mem) bool {
+	if d.defects != 0 {
+		return m.ConfirmFetchedLocked(t)
+	}
 	r := &m.Ranges[0]
 	m.P.Info.AssertNotifierLock(t)
 	if r.HMM == nil {
