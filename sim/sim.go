@@ -41,6 +41,7 @@ type Sim struct {
 	objSeq   uint64
 	steps    uint64 // steps of all tasks under a preemptive chooser
 	guide    *Guide // the chooser, when it explores
+	rec      *recorder
 
 	now    Time
 	timers timerHeap
@@ -294,6 +295,8 @@ func (s *Sim) chooseAmong(can []*Task) *Task {
 	t := s.chooser.Next(s, cur, can)
 	if t == nil {
 		s.stopped = true
+	} else if s.rec != nil && s.attn&attnPreempt != 0 {
+		s.rec.note(t, can)
 	}
 	return t
 }
