@@ -65,6 +65,8 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 // and nothing is retried here.
 //
 // Kernel: amdgpu_hmm_range_get_pages, amdgpu_hmm.c.
+//
+// Simplified: model/FIDELITY.md K-CHUNKS.
 func (r *UserRange) hmmRangeGetPages(t *sim.Task) errno.Errno {
 	h := &mm.HMMRange{Notifier: &r.Notifier, Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
 	h.NotifierSeq = r.Notifier.ReadBegin(t)
