@@ -199,6 +199,26 @@ func TestCorpusAsksOneQuestionInEachFirstLine(t *testing.T) {
 	}
 }
 
+// TestREADMECoversWithTracesThatThereAre reads the table of what the corpus covers.
+func TestREADMECoversWithTracesThatThereAre(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(text), "## What the corpus covers\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n## ")
+	named := map[string]bool{}
+	for i, name := range strings.Split(table, "`") {
+		if i%2 == 1 {
+			named[name] = true
+		}
+	}
+	require.Greater(t, len(named), 50)
+	for _, c := range corpus(t) {
+		delete(named, c.name)
+	}
+	require.Empty(t, named, "no such traces")
+}
+
 func TestREADMEListsTheCorpus(t *testing.T) {
 	text, err := os.ReadFile(readme)
 	require.NoError(t, err)
