@@ -21,6 +21,8 @@ func (r *runner) ambientFor(t *sim.Task, th *thread, op *traces.Op, addr, n uint
 // ambient fills the holes of [addr,addr+n) with anonymous memory. A hand-written
 // trace shows everything that it does: what it has mapped or unmapped itself is
 // never ambient there. A capture may lack the call that mapped it again.
+//
+// Simplified: model/FIDELITY.md R-AMBIENT.
 func (r *runner) ambient(t *sim.Task, m *mm.MM, addr, n uint64) {
 	lo, hi, ok := pages(addr, n)
 	if !ok || !r.captured && !r.shown(m).Empty(lo, hi) {

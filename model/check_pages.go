@@ -97,14 +97,37 @@ func (c *checker) checkVM(vs *vmState) {
 
 // judgeVM judges what running queues can reach in GPU pages [lo,hi).
 func (c *checker) judgeVM(vs *vmState, lo, hi uint64) {
-	cl := claim{by: byTable, vs: vs}
-	for it := vs.vm.PTEIter(lo, hi); it.Next(); {
-		c.judgeRun(&cl, it.Run)
+	c.judgeEntries(&claim{by: byTable, vs: vs}, vs.vm.PTEIter(lo, hi))
+	c.judgeEntries(&claim{by: byTLB, vs: vs}, vs.vm.TLBIter(lo, hi))
+}
+
+// judgeEntries judges runs of entries. Their fragments, which cut a stretch of
+// frames that follow each other into a run for each power of two, do not matter
+// here: such a stretch is judged in one.
+func (c *checker) judgeEntries(cl *claim, it phys.Iter) {
+	var whole phys.Run
+	for it.Next() {
+		r := it.Run
+		p := gpu.PTE(r.V)
+		r.V = uint64(p.Flags()) | uint64(p.Frame())
+		if follows(whole, r) {
+			whole.Hi, whole.Stride = r.Hi, 1
+			continue
+		}
+		if whole.Lo < whole.Hi {
+			c.judgeRun(cl, whole)
+		}
+		whole = r
 	}
-	cl.by = byTLB
-	for it := vs.vm.TLBIter(lo, hi); it.Next(); {
-		c.judgeRun(&cl, it.Run)
+	if whole.Lo < whole.Hi {
+		c.judgeRun(cl, whole)
 	}
+}
+
+// follows says whether b goes on where a ends, with the frames behind.
+func follows(a, b phys.Run) bool {
+	ascends := func(r phys.Run) bool { return r.Len() == 1 || r.Stride == 1 }
+	return a.Lo < a.Hi && a.Hi == b.Lo && ascends(a) && ascends(b) && b.V == a.V+a.Len()
 }
 
 // judgeRun finds the ranges that a run of entries belongs to and judges each

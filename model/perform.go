@@ -88,6 +88,8 @@ func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64
 // performed: a capture's limits, seccomp filters and kernel version are not in
 // the trace, and a call that failed there has changed nothing. Hand-written
 // traces (no times, no calls that mean nothing) are performed always.
+//
+// Simplified: model/FIDELITY.md R-FAILURES.
 func (r *runner) takeOver(th *thread, op *traces.Op) bool {
 	if op.Result.Kind == traces.ResultOK && op.Call == traces.CallClone && op.Result.Val == 0 {
 		return true // the child's own return from clone, as some tracers print it

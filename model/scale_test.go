@@ -74,6 +74,22 @@ func TestSixtyGigabytesInFourThousandRanges(t *testing.T) {
 	require.Less(t, used, uint64(200<<20), "bytes of heap")
 }
 
+// BenchmarkSixtyGigabytes goes on for a hundred cycles, in each of which all 4096
+// ranges are evicted, fetched and restored; memory must not grow by it.
+func BenchmarkSixtyGigabytes(b *testing.B) {
+	const cycles = 100
+	for i := 0; i < b.N; i++ {
+		before, start := heapInUse(), time.Now()
+		m := large(b, 4096, 15<<20, 4096*3840/100, cycles)
+		b.ReportMetric(time.Since(start).Seconds(), "s")
+		b.ReportMetric(float64(heapInUse()-before)/(1<<20), "MiB")
+		b.ReportMetric(float64(m.drv.Counts.Fetches)/cycles, "fetches/cycle")
+		require.Equal(b, uint64(cycles), m.drv.Counts.Restores)
+		require.Less(b, heapInUse()-before, uint64(200<<20), "bytes of heap")
+		runtime.KeepAlive(m)
+	}
+}
+
 // BenchmarkTouched maps ten times as much at equal touch: the time must follow
 // what is touched.
 func BenchmarkTouched(b *testing.B) {

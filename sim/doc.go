@@ -23,21 +23,22 @@
 //
 // # Time
 //
-// The clock is virtual and moves only when nothing is runnable; then the
-// earliest timer fires. A preemptive chooser sees sleeping tasks as runnable,
-// because a delay is a lower bound and never a promise.
+// The clock is virtual (model/FIDELITY.md S-TIME) and moves only when nothing is
+// runnable; then the earliest timer fires. A preemptive chooser sees sleeping
+// tasks as runnable, because a delay is a lower bound and never a promise.
 //
 // # What it is not
 //
-// It is no memory model: accesses are sequentially consistent. It does not
-// parallelise: two tasks never run at the same moment, so plain Go variables
-// need no Go locks. It never looks at the clock, the address or the iteration
-// order of anything; the same bodies under the same choices give the same
-// history, byte for byte.
+// It is no memory model: accesses are sequentially consistent (model/FIDELITY.md
+// S-ORDER). It does not parallelise: two tasks never run at the same moment, so
+// plain Go variables need no Go locks. It never looks at the clock, the address
+// or the iteration order of anything; the same bodies under the same choices give
+// the same history, byte for byte.
 //
 // # Rules for bodies
 //
 // No defer around locks and no recover: a task that is abandoned (the run ended
 // early) is unwound by a private panic. State that another task may touch is
-// accessed after a labelled point, and between two points a body is atomic.
+// accessed after a labelled point, and between two points a body is atomic
+// (model/FIDELITY.md S-POINTS).
 package sim

@@ -27,7 +27,7 @@ type heldLock struct {
 type lockEdge struct{ from, to *LockClass }
 
 // lockdep is the graph of lock classes of one run: an edge from A to B says that
-// B was once acquired with A held.
+// B was once acquired with A held (model/FIDELITY.md S-LOCKDEP).
 type lockdep struct {
 	edges map[lockEdge]bool
 	next  map[*LockClass][]*LockClass

@@ -16,6 +16,8 @@ const dmaOne = 2
 // number of times.
 //
 // Kernel: dma_map_sgtable, kernel/dma/mapping.c, without IOMMU.
+//
+// Simplified: model/FIDELITY.md G-DMA.
 func (d *Device) DMAMap(pfn phys.PFN, n uint64) {
 	lo, hi := uint64(pfn), uint64(pfn)+n
 	d.Counts.DMAMapped += n

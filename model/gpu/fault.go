@@ -14,6 +14,8 @@ var evFault = sim.NewFunc("gmc_v9_0_process_interrupt", "gpu", "va", "write")
 //
 // Kernel: gmc_v9_0_process_interrupt, drivers/gpu/drm/amd/amdgpu/gmc_v9_0.c;
 // event_interrupt_wq_v9, drivers/gpu/drm/amd/amdkfd/kfd_int_process_v9.c.
+//
+// Simplified: model/FIDELITY.md G-FAULT.
 func (q *Queue) fault(t *sim.Task, page uint64, write bool) {
 	vm := q.vm
 	// Marking stops other queues, so it is a step of its own.

@@ -220,6 +220,8 @@ func (q *Queue) Execute(t *sim.Task, p Packet) *Fence {
 // no access of the queue is in flight and the VM's TLB has been flushed.
 //
 // Kernel: unmap_queues_cpsch, kfd_device_queue_manager.c.
+//
+// Simplified: model/FIDELITY.md G-PREEMPT.
 func (q *Queue) Preempt(t *sim.Task) {
 	t.MightSleep("unmap_queues_cpsch")
 	t.Write(&q.vm.ptObj, 0, endOfSpace)

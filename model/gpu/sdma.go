@@ -38,6 +38,8 @@ type Packet struct {
 // execute does as much of the queue's first packet as one translation covers: a
 // step that translates and a step that reaches memory. It does nothing when the
 // queue may not run any more by the time of the first.
+//
+// Simplified: model/FIDELITY.md G-QUEUE.
 func (q *Queue) execute(t *sim.Task) {
 	f, vm := q.ring[0], q.vm
 	va, write := f.VA+q.done, f.Op == Write

@@ -50,6 +50,8 @@ func (vm *VM) translate(page, end uint64) translation {
 
 // fill caches the entry of page and what it can be cached with up to end. False
 // means that there is no entry.
+//
+// Simplified: model/FIDELITY.md G-TLB.
 func (vm *VM) fill(page, end uint64) bool {
 	r, ok := runAt(&vm.table.ptes, page, end)
 	if !ok {
@@ -104,6 +106,8 @@ func (vm *VM) reach(page uint64) (lo, hi uint64) {
 // the last flush, and waits for accesses that still use one.
 //
 // Kernel: kfd_flush_tlb, drivers/gpu/drm/amd/amdkfd/kfd_process.c, heavy-weight.
+//
+// Simplified: model/FIDELITY.md G-FLUSH.
 func (vm *VM) FlushTLB(t *sim.Task) {
 	t.Write(&vm.ptObj, 0, endOfSpace)
 	if vm.flushedSeq == vm.tlbSeq {

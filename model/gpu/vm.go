@@ -112,6 +112,8 @@ func InAperture(lo, hi uint64) bool { return ApertureLo <= lo && lo < hi && hi <
 //   - nobody changes runs until it returns, though it is a scheduling point
 //
 // Kernel: amdgpu_vm_update_range, drivers/gpu/drm/amd/amdgpu/amdgpu_vm.c.
+//
+// Simplified: model/FIDELITY.md G-ATOMIC.
 func (vm *VM) UpdateRange(t *sim.Task, lo, hi uint64, runs []phys.Run, flags PTE) {
 	vm.checkRange(lo, hi)
 	n := uint64(0)

@@ -178,6 +178,8 @@ func (p *Process) bind(gpuID uint32) (*ProcessDevice, errno.Errno) {
 // Preconditions: Process.mutex is held.
 //
 // Kernel: amdgpu_amdkfd_gpuvm_alloc_memory_of_gpu, amdgpu_amdkfd_gpuvm.c.
+//
+// Simplified: model/FIDELITY.md K-ALLOC.
 func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags uint32, ranges []AddrRange) (uint64, errno.Errno) {
 	m := p.newMem(pd, va, flags, ranges)
 	if len(ranges) == 1 {

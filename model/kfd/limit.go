@@ -17,6 +17,8 @@ func SystemMemLimit(ram uint64) uint64 {
 // reserveMemLimit charges size bytes; false means that the limit forbids it.
 //
 // Kernel: amdgpu_amdkfd_reserve_mem_limit.
+//
+// Simplified: model/FIDELITY.md K-LIMIT.
 func (d *Driver) reserveMemLimit(size uint64) bool {
 	if size > d.limit || d.used > d.limit-size {
 		return false

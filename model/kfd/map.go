@@ -89,6 +89,8 @@ func (p *Process) mapMem(t *sim.Task, a *MapArgs) (uint32, errno.Errno) {
 // worker.
 //
 // Kernel: amdgpu_amdkfd_gpuvm_map_memory_to_gpu, amdgpu_amdkfd_gpuvm.c.
+//
+// Simplified: model/FIDELITY.md K-MAP.
 func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 	if m.VA == 0 || m.unaligned || !m.vaInAperture() {
 		return errno.EINVAL
@@ -202,6 +204,8 @@ func (p *Process) unmapMem(t *sim.Task, a *MapArgs) (uint32, errno.Errno) {
 //
 // Kernel: amdgpu_amdkfd_gpuvm_unmap_memory_from_gpu, and the flush that
 // kfd_ioctl_unmap_memory_from_gpu does for chips that need it (all, here).
+//
+// Simplified: model/FIDELITY.md K-UNMAPFLUSH.
 func (m *Mem) unmapFrom(t *sim.Task, pd *ProcessDevice) errno.Errno {
 	info := m.P.Info
 	info.lock.Lock(t)

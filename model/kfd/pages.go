@@ -108,6 +108,8 @@ func (m *Mem) GetRanges(t *sim.Task, watch *mm.IntervalNotifier, ranges []*UserR
 // and nothing is retried here.
 //
 // Kernel: amdgpu_hmm_range_get_pages, amdgpu_hmm.c.
+//
+// Simplified: model/FIDELITY.md K-CHUNKS.
 func (r *UserRange) hmmRangeGetPages(t *sim.Task) errno.Errno {
 	h := &mm.HMMRange{Notifier: r.watch(), Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
 	h.NotifierSeq = h.Notifier.ReadBegin(t)

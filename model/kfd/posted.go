@@ -201,7 +201,7 @@ func (r *UserRange) faultWithDefects(t *sim.Task, h *mm.HMMRange, d Defects) err
 	case err == 0 && d.Has(SeqAfterFault):
 		h.NotifierSeq = h.Notifier.ReadBegin(t)
 	case err == errno.EBUSY && d.Has(StaleSeq):
-		t.Sleep(hmmTimeout) // each try finds the same: the seq is a dead one
+		t.Sleep(hmmTimeout) // each try finds the same: the seq is a dead one: model/FIDELITY.md K-OLDER
 	}
 	return err
 }

@@ -178,6 +178,8 @@ func (p *Process) acquireVM(gpuID uint32, file any) errno.Errno {
 // dying address space has open.
 //
 // Kernel: kfd_process_notifier_release, kfd_process.c.
+//
+// Simplified: model/FIDELITY.md K-EXIT.
 func (p *Process) notifierRelease(t *sim.Task) {
 	p.gone = true
 	delete(p.drv.byMM, p.MM)

@@ -78,6 +78,8 @@ func (i *ProcessInfo) updateInvalidUserPages(t *sim.Task) errno.Errno {
 // Preconditions: ProcessInfo.lock is held; the queues are stopped.
 //
 // Kernel: validate_invalid_user_pages.
+//
+// Simplified: model/FIDELITY.md K-RESV.
 func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 	for _, m := range i.inval {
 		m.MappedTo(func(pd *ProcessDevice) {

@@ -48,6 +48,8 @@ func (e SMIEvent) String() string {
 }
 
 // smi appends an event.
+//
+// Simplified: model/FIDELITY.md K-SMI.
 func (d *Driver) smi(_ *sim.Task, e SMIEvent) {
 	e.Time = d.Sim.Now()
 	d.SMI = append(d.SMI, e)

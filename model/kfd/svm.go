@@ -24,6 +24,8 @@ type svmRanges struct{ pages phys.Map }
 // EADDRINUSE where a GPU has a BO mapped at the same address.
 //
 // Kernel: kfd_ioctl_svm, kfd_chardev.c; svm_range_set_attr, kfd_svm.c.
+//
+// Simplified: model/FIDELITY.md K-SVM.
 func (p *Process) SVMSetAttr(t *sim.Task, start, size uint64) errno.Errno {
 	if (start|size)&(mm.PageSize-1) != 0 || start == 0 || size == 0 || p.Info == nil {
 		return errno.EINVAL

@@ -251,8 +251,8 @@ func TestSmallPagesBecomeAHugePage(t *testing.T) {
 		op   func(t *sim.Task, m *MM)
 		task string
 	}{
-		"by MADV_COLLAPSE": {op: func(t *sim.Task, m *MM) { ok(m.Madvise(t, b, 1<<21, MadvCollapse)) }, task: "task"},
-		"by khugepaged":    {op: func(t *sim.Task, m *MM) { m.sys.Khugepaged(t) }, task: "khugepaged"},
+		"by MADV_COLLAPSE": {op: func(t *sim.Task, m *MM) { ok(m.Madvise(t, b, 1<<21, MadvCollapse)) }},
+		"by khugepaged":    {op: func(t *sim.Task, m *MM) { m.sys.Khugepaged(t) }, task: "@khugepaged"},
 	}
 	for name, c := range by {
 		t.Run(name, func(t *testing.T) {
@@ -261,8 +261,7 @@ func TestSmallPagesBecomeAHugePage(t *testing.T) {
 				a := m.sys.NewMM("1")
 				p := collapsible512(task, a)
 				c.op(task, a)
-				require.Equal(t, "CLEAR[0,512)", p.takeEvents())
-				require.Equal(t, c.task, p.by)
+				require.Equal(t, "CLEAR[0,512)"+c.task, p.takeEvents())
 				p.lookup(task, 9)
 				c.op(task, a)
 				require.Empty(t, p.takeEvents(), "already huge")

@@ -18,6 +18,8 @@ const (
 // NewFile makes a file of unknown size whose pages all show one byte, derived
 // from its path: the contents of a file are unknown, only who shares them
 // matters. Those of shmem are zeroes.
+//
+// Simplified: model/FIDELITY.md M-FILE.
 func (sys *System) NewFile(path string, shmem bool) *File {
 	f := &File{Path: path, Shmem: shmem}
 	if !shmem {

@@ -58,6 +58,8 @@ func (mm *MM) dupVMA(t *sim.Task, child *MM, v *VMA) {
 // without anonymous pages are left to be faulted.
 //
 // Kernel: copy_page_range, mm/memory.c.
+//
+// Simplified: model/FIDELITY.md M-FORK.
 func (mm *MM) copyPageRange(t *sim.Task, child *MM, v *VMA) {
 	if v.AnonVMA == nil {
 		return

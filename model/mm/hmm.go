@@ -72,6 +72,8 @@ var fnHMM = sim.NewFunc("hmm_range_fault", "start", "end", "errno")
 // Preconditions: the mm's mmapLock is held.
 //
 // Kernel: hmm_range_fault, mm/hmm.c.
+//
+// Simplified: model/FIDELITY.md M-HMM.
 func HMMRangeFault(t *sim.Task, r *HMMRange) errno.Errno {
 	mm := r.Notifier.MM
 	mm.mmapLock.AssertHeld(t)

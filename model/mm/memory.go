@@ -58,6 +58,8 @@ func (mm *MM) runAt(i, n uint64) (p PTE, pages uint64) {
 //   - mmapLock is held; [lo,hi) lies in v; v's flags allow the access.
 //
 // Kernel: handle_mm_fault, mm/memory.c, in a loop.
+//
+// Simplified: model/FIDELITY.md M-FAULT.
 func (mm *MM) handleMMFaultRange(t *sim.Task, v *VMA, lo, hi uint64, write bool) errno.Errno {
 	for i := lo; i < hi; {
 		n := step(t, i, hi)

@@ -38,6 +38,8 @@ func (v *VMA) supportsMlock() bool { return v.Flags&(vmSpecial|VMDroppable) == 0
 // faulted), EAGAIN (no memory), EINVAL (wraps).
 //
 // Kernel: mlock, mm/mlock.c.
+//
+// Simplified: model/FIDELITY.md M-MLOCK.
 func (mm *MM) Mlock(t *sim.Task, addr, length uint64) errno.Errno {
 	return mm.doMlock(t, addr, length, VMLocked)
 }

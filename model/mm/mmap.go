@@ -233,6 +233,8 @@ func accountedPages(v *VMA, hi uint64) uint64 {
 // has in all (OVERCOMMIT_GUESS).
 //
 // Kernel: __vm_enough_memory, mm/util.c.
+//
+// Simplified: model/FIDELITY.md M-OVERCOMMIT.
 func (mm *MM) enoughMemory(n uint64) bool {
 	return n <= mm.sys.cfg.RAM+mm.sys.cfg.Swap
 }

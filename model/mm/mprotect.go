@@ -17,6 +17,8 @@ var fnMprotect = sim.NewFunc("mprotect_fixup", "start", "end", "flags")
 // mapping).
 //
 // Kernel: do_mprotect_pkey, mm/mprotect.c.
+//
+// Simplified: model/FIDELITY.md M-PKEY.
 func (mm *MM) Mprotect(t *sim.Task, addr, length uint64, prot uint32) errno.Errno {
 	const bothGrow = ProtGrowsDown | ProtGrowsUp
 	grows := prot & bothGrow

@@ -13,6 +13,8 @@ import (
 // Errors: EINVAL, ENOMEM for holes, EBUSY for MsInvalidate of locked memory.
 //
 // Kernel: msync, mm/msync.c.
+//
+// Simplified: model/FIDELITY.md M-MSYNC.
 func (mm *MM) Msync(t *sim.Task, addr, length uint64, flags uint32) errno.Errno {
 	if flags&^(MsAsync|MsInvalidate|MsSync) != 0 || pageOffset(addr) != 0 || flags&MsAsync != 0 && flags&MsSync != 0 {
 		return errno.EINVAL

@@ -72,6 +72,8 @@ func (mm *MM) OOMBadness() uint64 { return mm.rss + mm.swapents }
 // when it cannot help the caller.
 //
 // Kernel: out_of_memory, mm/oom_kill.c; the wait is the allocation's retry.
+//
+// Simplified: model/FIDELITY.md M-OOM.
 func (sys *System) outOfMemory(t *sim.Task) bool {
 	if sys.OOMKill == nil || t.Killed() {
 		return false

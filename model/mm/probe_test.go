@@ -20,7 +20,6 @@ type probe struct {
 	lock   sim.Mutex
 	base   uint64 // page that events are printed relative to
 	events []string
-	by     string // the task of the last one
 	valid  bool
 }
 
@@ -44,9 +43,9 @@ func (p *probe) Invalidate(t *sim.Task, n *IntervalNotifier, r *NotifierRange, c
 	if r.Start == 0 {
 		lo = "0!"
 	}
-	p.by = t.Name()
 	by := ""
-	if t.Name() == "ksmd" {
+	switch t.Name() {
+	case "ksmd", "khugepaged", "kswapd0":
 		by = "@" + t.Name()
 	}
 	p.events = append(p.events, fmt.Sprintf("%s[%s,%s)%s", r.Event, lo, rel(r.End), by))

@@ -108,6 +108,8 @@ func (sys *System) Fallocate(t *sim.Task, f *File, mode uint32, off, n uint64) e
 // Kernel: truncate_pagecache_range, mm/truncate.c.
 //
 // Preconditions: inode is held.
+//
+// Simplified: model/FIDELITY.md M-REMOVE.
 func (sys *System) punchHole(t *sim.Task, f *File, lo, hi uint64) {
 	t.Log(fnPunch, lo, hi, 0)
 	if a, b := pageAlign(lo)>>PageShift, hi>>PageShift; a < b {

@@ -59,6 +59,8 @@ func (v *VMA) startGap() uint64 {
 // arch/x86/kernel/sys_x86_64.c.
 //
 // Preconditions: mmapLock held for writing.
+//
+// Simplified: model/FIDELITY.md M-PLACE.
 func (mm *MM) getUnmappedArea(f *File, addr, length uint64, flags uint32) (uint64, errno.Errno) {
 	const taskBytes = TaskSize << PageShift
 	if length > taskBytes {

@@ -67,6 +67,8 @@ func (k *kswapd) loop(t *sim.Task) {
 // Errors: ENOMEM when nothing could be freed.
 //
 // Kernel: __alloc_pages, mm/page_alloc.c.
+//
+// Simplified: model/FIDELITY.md M-ALLOC.
 func (sys *System) allocPages(t *sim.Task, _ *MM, limit uint64) (phys.PFN, uint64, errno.Errno) {
 	for {
 		if pfn, n := sys.Mem.AllocRun(-1, limit); n > 0 {
@@ -195,6 +197,8 @@ func (mm *MM) shrinkRun(t *sim.Task, v *VMA, lo, n uint64, p PTE, got *uint64) u
 // number of pages freed.
 //
 // Kernel: try_to_unmap and pageout, mm/rmap.c and mm/vmscan.c.
+//
+// Simplified: model/FIDELITY.md M-UNMAP.
 func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if !p.anon() {
 		return mm.unmapFileRun(t, v, lo, n, p)

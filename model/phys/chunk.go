@@ -94,8 +94,15 @@ func (ch *chunk) search(i uint64) int {
 	if n == 0 || ch.index[0] > i {
 		return -1
 	}
-	if k := int(ch.last); k < n && ch.segs[k].lo <= i && (k+1 == n || i < ch.segs[k+1].lo) {
-		return k
+	// Where it was, or one further: who goes through a map asks for run after run.
+	if k := int(ch.last); k < n && ch.segs[k].lo <= i {
+		if k+1 == n || i < ch.segs[k+1].lo {
+			return k
+		}
+		if k++; k+1 == n || i < ch.segs[k+1].lo {
+			ch.last = uint16(k)
+			return k
+		}
 	}
 	base := 0
 	if n > strideSegs {

@@ -72,8 +72,14 @@ func (m *Map) Len() uint64 { return m.pages }
 // find returns the last chunk whose key is at or below i, or -1.
 func (m *Map) find(i uint64) int {
 	n := len(m.keys)
-	if h := m.hint; h < n && m.keys[h] <= i && (h+1 == n || i < m.keys[h+1]) {
-		return h
+	if h := m.hint; h < n && m.keys[h] <= i {
+		if h+1 == n || i < m.keys[h+1] {
+			return h
+		}
+		if h++; h+1 == n || i < m.keys[h+1] {
+			m.hint = h
+			return h
+		}
 	}
 	if n == 0 || m.keys[0] > i {
 		return -1

@@ -19,4 +19,6 @@
 //
 // There is no evict.go and no restore.go: there is nothing to write in them. D1 to
 // D12, D15 and D17 need a notifier or a worker and cannot occur.
+//
+// Simplified: model/FIDELITY.md K-PINNED.
 package pinned
