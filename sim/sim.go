@@ -42,6 +42,7 @@ type Sim struct {
 	steps    uint64 // steps of all tasks under a preemptive chooser
 	guide    *Guide // the chooser, when it explores
 	rec      *recorder
+	marks    Marks
 
 	now    Time
 	timers timerHeap
@@ -263,6 +264,10 @@ func (s *Sim) startStep(t *Task) {
 
 // Stop ends Run after the present step, for reasons of the driver's own.
 func (s *Sim) Stop() { s.stopped = true }
+
+// Stopped says whether Run ended early: because of Stop, or because the chooser
+// chose nobody.
+func (s *Sim) Stopped() bool { return s.stopped }
 
 // WaitDigest hashes which tasks wait for what, and deadlines as delays from now:
 // with the state of the model it decides what happens next.
