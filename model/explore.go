@@ -148,6 +148,7 @@ func (x *explored) again() error {
 	if err == nil && res.Fingerprint != x.failed.Fingerprint {
 		panic("BUG: the same choices gave another execution")
 	}
+	res.Order = "schedule"
 	x.failed = res
 	return err
 }

@@ -103,7 +103,7 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"one file for two results":            {[]string{"run", "-design", "all", "-o", "x", replaced}, exitUsage, "one trace on one design"},
 		"lines that are none":                 {[]string{"run", "-lines", "7", replaced}, exitUsage, "FIRST-LAST"},
 		"explore without a trace":             {[]string{"explore"}, exitUsage, "no trace"},
-		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 1"},
+		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 0"},
 		"a trace that cannot be explored":     {[]string{"explore", noQueue}, exitUsage, noQueue + ":1:1: gpu.read: "},
 		"explored and as the trace says":      {[]string{"explore", "-design", "batch+last-seq-only", "traces/last-seq-only.trace"}, exitOK, ""},
 		"unknown flag":                        {[]string{"run", "-dance", replaced}, exitUsage, "-dance"},

@@ -139,7 +139,7 @@ func writeExploration(w io.Writer, e *model.Exploration, lines traces.LineSpan) 
 	fmt.Fprintf(w, lineFormat, "windows", orDash(strings.Join(e.Marks, ", ")))
 	switch {
 	case e.Failed != nil:
-		writeFailure(w, e.Failed, lastEvents(e.Failed))
+		writeFailure(w, e.Failed, e.Failed.Excerpt())
 	case e.Verdict != "ok":
 		fmt.Fprintf(w, "\n%s: %s\n", e.Verdict, e.Reason)
 	}
