@@ -18,6 +18,8 @@ type ExploreOptions struct {
 	// Faults is how many allocations and DMA mappings of the driver fail in one
 	// execution at most.
 	Faults int
+	// NoStates leaves the cache of visited states out.
+	NoStates bool
 	// Workers is how many executions run at a time; it changes no result.
 	Workers int
 	// Stop is asked before every execution; true ends the exploration.
@@ -41,6 +43,7 @@ type Exploration struct {
 	Extent     string `json:"extent"` // complete, bounded (k preemptions) or stopped (budget)
 	Executions uint64 `json:"executions"`
 	Redundant  uint64 `json:"redundant"` // of them, given up because their rest was explored already
+	Known      uint64 `json:"known"`     // of them, ended in a state that was explored already
 	States     uint64 `json:"states"`
 	Deepest    int    `json:"deepest"` // steps of the longest execution
 
@@ -71,7 +74,7 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 			e.Want = x.Verdict
 		}
 	}
-	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, Workers: o.Workers, Stop: o.Stop}
+	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, NoStates: o.NoStates, Workers: o.Workers, Stop: o.Stop}
 	if o.Bounded {
 		so.Bound = o.Bound
 	}
@@ -99,7 +102,7 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.Executions, e.Redundant, e.States, e.Deepest = done.Executions, done.Redundant, done.States, done.Deepest
+	e.Executions, e.Redundant, e.Known, e.States, e.Deepest = done.Executions, done.Redundant, done.Known, done.States, done.Deepest
 	for k, n := range outcomes { // order: sorted below
 		e.Outcomes = append(e.Outcomes, OutcomeCount{k, n})
 	}

@@ -239,7 +239,7 @@ func (r *runner) barrier(t *sim.Task, th *thread, op *traces.Op) {
 	b.arrived[th.life]++
 	round := b.arrived[th.life]
 	b.wait.WakeAll(t)
-	b.wait.WaitEventKillable(t, func() bool { return r.allArrived(b, round) })
+	t.Rest(func() { b.wait.WaitEventKillable(t, func() bool { return r.allArrived(b, round) }) })
 }
 
 func (r *runner) allArrived(b *barrier, round int) bool {

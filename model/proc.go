@@ -36,6 +36,7 @@ type thread struct {
 	proc  *process
 	task  *sim.Task
 	queue []int32 // ops to perform, in order
+	at    int     // the op that it performs, -1 between two
 	idle  bool    // waits for its turn
 	dead  bool
 	// inKernel says that the call it is in cannot be a wait for another task: to
@@ -184,7 +185,7 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 	if !r.hasLines(c) && p.vfork {
 		c.kill() // strace did not follow it: it came and went
 	}
-	p.changed.WaitEventKillable(t, func() bool { return !p.vfork || p.dead })
+	t.Rest(func() { p.changed.WaitEventKillable(t, func() bool { return !p.vfork || p.dead }) })
 	return op.Result.Val, 0
 }
 
@@ -267,7 +268,7 @@ func (r *runner) wait4(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Er
 		if op.A[2]&wnohang != 0 && op.Result.Kind != traces.ResultOK {
 			return 0, 0
 		}
-		th.proc.changed.SleepKillable(t)
+		t.Rest(func() { th.proc.changed.SleepKillable(t) })
 	}
 	return 0, errno.EINTR
 }
