@@ -35,6 +35,12 @@ func mixBool(h uint64, b bool) uint64 {
 	return Mix(h, 2)
 }
 
+// Digester is what a Design keeps in Mem.Private and that decides what happens next:
+// a seq that is nobody's notifier in the tree, a table that changes.
+type Digester interface {
+	Digest() uint64
+}
+
 // Digest hashes everything that decides what the driver does next. What only
 // counts up (statistics, SMI lines) is left out.
 func (d *Driver) Digest() uint64 { return d.digest(true) }
@@ -95,5 +101,8 @@ func (m *Mem) digest(frames bool) uint64 {
 		h = mixBool(h, r.dma)
 	}
 	m.MappedTo(func(pd *ProcessDevice) { h = Mix(h, uint64(pd.Dev.ID())) })
+	if x, ok := m.Private.(Digester); ok {
+		h = Mix(h, x.Digest())
+	}
 	return h
 }
