@@ -39,6 +39,12 @@ func mixBool(h uint64, b bool) uint64 {
 	return Mix(h, 2)
 }
 
+// Digester is what a Design keeps in Mem.Private and that decides what happens next:
+// a seq that is nobody's notifier in the tree, a table that changes.
+type Digester interface {
+	Digest() uint64
+}
+
 // Digest hashes everything that decides what the driver does next. What only
 // counts up (statistics, SMI lines) is left out.
 func (d *Driver) Digest() uint64 {
@@ -111,6 +117,9 @@ func (m *Mem) digest(pages func(m *phys.Map) uint64) uint64 {
 		h = Mix(h, d.Digest(m))
 	}
 	m.MappedTo(func(pd *ProcessDevice) { h = Mix(h, uint64(pd.Dev.ID())) })
+	if x, ok := m.Private.(Digester); ok {
+		h = Mix(h, x.Digest())
+	}
 	return h
 }
 

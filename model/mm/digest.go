@@ -15,6 +15,7 @@ func (mm *MM) Digest() uint64 { return mm.digest(mm.pt.Digest()) }
 func (sys *System) Shape() uint64 {
 	const keep = ^uint64(pteFrameMask)
 	h := fold(sys.kswapd.handMM, sys.kswapd.handPage)
+	h = fold(h, sys.pins.Len())
 	for _, mm := range sys.mms {
 		h = fold(h, mm.digest(mm.pt.Shape(keep)))
 	}
