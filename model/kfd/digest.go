@@ -113,18 +113,9 @@ func (m *Mem) digest(pages func(m *phys.Map) uint64) uint64 {
 		h = mixBool(h, r.dma)
 		h = mixBool(h, r.noted)
 	}
-	if d, ok := m.P.drv.Design.(Digester); ok {
-		h = Mix(h, d.Digest(m))
-	}
-	m.MappedTo(func(pd *ProcessDevice) { h = Mix(h, uint64(pd.Dev.ID())) })
 	if x, ok := m.Private.(Digester); ok {
 		h = Mix(h, x.Digest())
 	}
+	m.MappedTo(func(pd *ProcessDevice) { h = Mix(h, uint64(pd.Dev.ID())) })
 	return h
-}
-
-// Digester is a Design that keeps state of its own with a BO.
-type Digester interface {
-	// Digest hashes what decides what the design does next with m.
-	Digest(m *Mem) uint64
 }
