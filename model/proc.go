@@ -50,7 +50,7 @@ func (th *thread) killed() bool { return th.task.Killed() }
 
 // newProcess makes a process without threads.
 func (r *runner) newProcess(label int, m *mm.MM) *process {
-	p := &process{label: label, mm: m, fds: newFDTable()}
+	p := &process{label: label, mm: m, fds: r.newFDTable(map[int]descriptor{})}
 	p.changed.Init(r.s, "wait_chldexit")
 	r.procs = append(r.procs, p)
 	r.nprocs++
@@ -178,7 +178,7 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 		p.fds = parent.fds
 		p.fds.users++
 	} else {
-		p.fds = parent.fds.dup()
+		p.fds = r.dup(parent.fds)
 	}
 	p.vfork = flags&cloneVfork != 0
 	p.addThread(c)

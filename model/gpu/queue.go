@@ -109,12 +109,6 @@ func (vm *VM) Running() bool {
 
 func (q *Queue) running() bool { return !q.evicted && !q.destroyed && !q.vm.faulted }
 
-// state is an access to whether the queues of the VM may run: like a lock that
-// whoever stops them takes and that they need for every step.
-func (vm *VM) state(k sim.Kind) sim.Access {
-	return sim.Access{Object: &vm.ptObj, Lo: queueState, Hi: queueState + 1, Kind: k}
-}
-
 // run is the body of the queue's task.
 func (q *Queue) run(t *sim.Task) {
 	work := func() bool { return q.destroyed || len(q.ring) > 0 && !q.direct }
@@ -122,7 +116,7 @@ func (q *Queue) run(t *sim.Task) {
 	for {
 		t.Rest(func() {
 			q.wake.WaitEvent(t, work)
-			q.wake.WaitEventOn(t, q.vm.state(sim.KindAcquireRead), mapped)
+			q.wake.WaitEventOn(t, q.vm.QueueAccess(sim.KindAcquireRead), mapped)
 		})
 		if !q.destroyed && !work() {
 			continue
@@ -231,7 +225,7 @@ func (q *Queue) Execute(t *sim.Task, p Packet) *Fence {
 func (q *Queue) Preempt(t *sim.Task) {
 	t.MightSleep("unmap_queues_cpsch")
 	t.Write(&q.vm.ptObj, 0, queueState)
-	t.Touch(q.vm.state(sim.KindAcquire))
+	t.Touch(q.vm.QueueAccess(sim.KindAcquire))
 	if !q.evicted {
 		q.evicted = true
 		q.vm.dev.Counts.Preemptions++
@@ -256,7 +250,7 @@ func (q *Queue) unmapped(t *sim.Task) {
 // Kernel: map_queues_cpsch.
 func (q *Queue) Resume(t *sim.Task) {
 	t.Write(&q.vm.ptObj, 0, queueState)
-	t.Touch(q.vm.state(sim.KindRelease))
+	t.Touch(q.vm.QueueAccess(sim.KindRelease))
 	if !q.evicted || q.destroyed {
 		return
 	}

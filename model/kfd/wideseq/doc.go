@@ -11,5 +11,6 @@
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
 //	restore.go  Update, Confirm    defects.go//
+//
 // Simplified: model/FIDELITY.md K-PROPOSED.
 package wideseq
