@@ -9,6 +9,7 @@ import (
 	"github.com/kfdsim/kfdsim/model/gpu"
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/sim"
 )
 
 // memState is what is known of a BO.
@@ -187,6 +188,18 @@ func (c *checker) dirtyRange(ms *memState, k int, lo, hi uint64) {
 	g := ms.gpuPage(k, lo)
 	for _, vs := range ms.vms {
 		c.dirtyGPU(vs, g, g+hi-lo)
+		// Whether this is wrong depends on what the GPU has there and on whether its
+		// queues run.
+		c.sees(vs.vm.PageAccess(g, g+hi-lo, sim.KindRead))
+		c.sees(vs.vm.QueueAccess(sim.KindTry))
+	}
+}
+
+// sees says that what is judged now depends on something that the step itself does
+// not touch: an exploration has to know.
+func (c *checker) sees(a sim.Access) {
+	if t := c.s.Current(); t != nil {
+		t.Touch(a)
 	}
 }
 

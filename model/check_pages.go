@@ -9,6 +9,7 @@ import (
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/mm"
 	"github.com/kfdsim/kfdsim/model/phys"
+	"github.com/kfdsim/kfdsim/sim"
 )
 
 // source says who claims that a GPU page is a certain frame.
@@ -76,7 +77,13 @@ func (c *checker) Accessed(vm *gpu.VM, page uint64, pte gpu.PTE, gen uint32, wri
 	if n > 1 {
 		run.Stride = 1
 	}
-	c.judgeRun(&claim{by: byAccess, vs: c.vmOf(vm), write: write, gen: gen}, run)
+	cl := &claim{by: byAccess, vs: c.vmOf(vm), write: write, gen: gen}
+	c.judgeRun(cl, run)
+	if cl.ms != nil {
+		r := &cl.ms.m.Ranges[cl.k]
+		lo := r.Start + cl.run.Lo - cl.ms.m.VA - r.Prefix
+		c.sees(cl.ms.st.mm.PageAccess(lo, lo+cl.run.Len(), sim.KindRead))
+	}
 }
 
 // checkVM looks at the dirty pages of a VM. While its queues stand they stay

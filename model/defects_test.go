@@ -230,3 +230,22 @@ func TestHarmlessDefectsShowInTheCounts(t *testing.T) {
 		require.Greater(t, bad.VirtualNS, int64(1e9))
 	})
 }
+
+// TestInvalidationsBetweenTheRangesBeatAWideSeqAlone: that is what the designs with
+// one notifier and those with a seq for each range differ in.
+func TestInvalidationsBetweenTheRangesBeatAWideSeqAlone(t *testing.T) {
+	collisions := map[string]uint64{}
+	for _, c := range corpus(t) {
+		if c.name != "d12-invalidation-in-a-gap-during-restore" {
+			continue
+		}
+		for _, d := range []string{"batch", "multi", "wide", "wideseq"} {
+			for seed := range uint64(300) {
+				collisions[d] += runCorpus(t, c, Options{Design: d, Seed: &seed}).Counts.Collisions
+			}
+		}
+	}
+	require.NotZero(t, collisions["wide"])
+	delete(collisions, "wide")
+	require.Equal(t, map[string]uint64{"batch": 0, "multi": 0, "wideseq": 0}, collisions)
+}

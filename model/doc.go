@@ -2,7 +2,8 @@
 
 // Package model runs a trace on a design and judges what happens.
 //
-//	designs.go    the table of designs       properties: check.go and check_*.go
+//	designs.go    the table of designs, posted versions, names with defects
+//	check.go and check_*.go   the properties
 //	run.go        Run: trace + design + chooser -> Result
 //	runner.go     one run: machine, processes, lines
 //	order.go      who performs which line when; calls that strace split in two

@@ -19,6 +19,8 @@ type ExploreOptions struct {
 	// Faults is how many allocations and DMA mappings of the driver fail in one
 	// execution at most.
 	Faults int
+	// NoStates leaves the cache of visited states out.
+	NoStates bool
 	// Workers is how many executions run at a time; it changes no result.
 	Workers int
 	// Stop is asked before every execution; true ends the exploration.
@@ -46,6 +48,7 @@ type Exploration struct {
 	Extent     string `json:"extent"`
 	Executions uint64 `json:"executions"`
 	Redundant  uint64 `json:"redundant"` // of them, given up because their rest was explored already
+	Known      uint64 `json:"known"`     // of them, ended in a state that was explored already
 	States     uint64 `json:"states"`
 	Deepest    int    `json:"deepest"` // steps of the longest execution
 	// Marks are the race windows that some execution entered, by name.
@@ -89,7 +92,7 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 	}
 	o.Follow = nil
 	x := &explored{tr: tr, o: o, outcomes: map[string]uint64{}}
-	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, Workers: o.Workers, Stop: o.Stop}
+	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, NoStates: o.NoStates, Workers: o.Workers, Stop: o.Stop}
 	if o.Bounded {
 		so.Bound = o.Bound
 	}
@@ -108,7 +111,6 @@ type explored struct {
 	tr       *traces.Trace
 	o        ExploreOptions
 	outcomes map[string]uint64
-	marks    sim.Marks
 	failed   *Result
 	guide    *sim.Guide // of failed
 	err      error
@@ -132,7 +134,6 @@ func (x *explored) visit(out any, g *sim.Guide) bool {
 		return false
 	}
 	x.outcomes[e.res.Outcome()]++
-	x.marks |= e.res.marks
 	if e.res.Verdict == "ok" {
 		return true
 	}
@@ -156,8 +157,8 @@ func (x *explored) again() error {
 // sum says what came of it.
 func (x *explored) sum(done *sim.Exploration) *Exploration {
 	e := &Exploration{Trace: x.tr.Name, Hash: x.tr.HashString(), Design: x.o.Design, Verdict: "ok", Failed: x.failed,
-		Executions: done.Executions, Redundant: done.Redundant, States: done.States, Deepest: done.Deepest,
-		Marks: namesOfMarks(x.marks), Want: wanted(x.tr.Directives.Explore, x.o.Design)}
+		Executions: done.Executions, Redundant: done.Redundant, Known: done.Known, States: done.States, Deepest: done.Deepest,
+		Marks: namesOfMarks(done.Marks), Want: wanted(x.tr.Directives.Explore, x.o.Design)}
 	if w := wanted(x.tr.Directives.Result, x.o.Design); e.Want == "" && w != "differs" {
 		e.Want = w // recorded order is one of all
 	}

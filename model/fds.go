@@ -47,12 +47,24 @@ type descriptor struct {
 type fdTable struct {
 	users int
 	m     map[int]descriptor
+	// names labels m and the kfdLabels of the processes: what user space calls
+	// things.
+	names sim.Object
 }
 
-func newFDTable() *fdTable { return &fdTable{users: 1, m: map[int]descriptor{}} }
+func (r *runner) newFDTable(m map[int]descriptor) *fdTable {
+	ft := &fdTable{users: 1, m: m}
+	ft.names.Init(r.s, "files")
+	return ft
+}
 
 // dup copies the table for a fork.
-func (ft *fdTable) dup() *fdTable { return &fdTable{users: 1, m: maps.Clone(ft.m)} }
+func (r *runner) dup(ft *fdTable) *fdTable { return r.newFDTable(maps.Clone(ft.m)) }
+
+// access labels the present step as one that uses names (KindRead) or changes them.
+func (ft *fdTable) access(t *sim.Task, k sim.Kind) {
+	t.Touch(sim.Access{Object: &ft.names, Lo: 0, Hi: 1, Kind: k})
+}
 
 // lowestFree returns the number that open gives.
 func (ft *fdTable) lowestFree() int {
@@ -80,21 +92,22 @@ func (r *runner) openat(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.E
 		f.file = r.file(path)
 	}
 	const oCloexec = 0o2000000
-	return r.install(th, op, descriptor{f, op.A[2]&oCloexec != 0}), 0
+	return r.install(t, th, op, descriptor{f, op.A[2]&oCloexec != 0}), 0
 }
 
 // install gives a new descriptor its number: the recorded one, else the lowest.
-func (r *runner) install(th *thread, op *traces.Op, d descriptor) uint64 {
+func (r *runner) install(t *sim.Task, th *thread, op *traces.Op, d descriptor) uint64 {
 	fd := th.proc.fds.lowestFree()
 	if op.Result.Kind == traces.ResultOK {
 		fd = int(op.Result.Val)
 	}
+	th.proc.fds.access(t, sim.KindWrite)
 	th.proc.fds.m[fd] = d
 	return uint64(fd)
 }
 
 // memfdCreate makes a file of its own.
-func (r *runner) memfdCreate(th *thread, op *traces.Op) (uint64, errno.Errno) {
+func (r *runner) memfdCreate(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Errno) {
 	const mfdCloexec = 1
 	f := r.sys.NewFile("/memfd:"+op.X.Name, true)
 	if !r.captured {
@@ -102,14 +115,14 @@ func (r *runner) memfdCreate(th *thread, op *traces.Op) (uint64, errno.Errno) {
 	}
 	f.Ref()
 	r.fileList = append(r.fileList, f)
-	return r.install(th, op, descriptor{&openFile{file: f}, op.A[1]&mfdCloexec != 0}), 0
+	return r.install(t, th, op, descriptor{&openFile{file: f}, op.A[1]&mfdCloexec != 0}), 0
 }
 
 // closeFD closes a descriptor. One that the trace never opened is somebody
 // else's business when the trace says that it was open.
 //
 // Errors: EBADF.
-func (r *runner) closeFD(th *thread, op *traces.Op) errno.Errno {
+func (r *runner) closeFD(t *sim.Task, th *thread, op *traces.Op) errno.Errno {
 	fd := int(int32(op.A[0]))
 	if _, ok := th.proc.fds.m[fd]; !ok {
 		if op.Result.Kind == traces.ResultOK {
@@ -117,6 +130,7 @@ func (r *runner) closeFD(th *thread, op *traces.Op) errno.Errno {
 		}
 		return errno.EBADF
 	}
+	th.proc.fds.access(t, sim.KindWrite)
 	delete(th.proc.fds.m, fd)
 	return 0
 }
@@ -124,7 +138,7 @@ func (r *runner) closeFD(th *thread, op *traces.Op) errno.Errno {
 // dup makes another descriptor of the same open file.
 //
 // Errors: EBADF.
-func (r *runner) dupFD(th *thread, op *traces.Op) (uint64, errno.Errno) {
+func (r *runner) dupFD(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Errno) {
 	d, ok := th.proc.fds.m[int(int32(op.A[0]))]
 	if !ok {
 		if op.Result.Kind == traces.ResultOK {
@@ -133,11 +147,12 @@ func (r *runner) dupFD(th *thread, op *traces.Op) (uint64, errno.Errno) {
 		return 0, errno.EBADF
 	}
 	d.cloexec = false
+	th.proc.fds.access(t, sim.KindWrite)
 	if op.Result.Kind == traces.ResultNone && op.N > 1 {
 		th.proc.fds.m[int(op.A[1])] = d
 		return op.A[1], 0
 	}
-	return r.install(th, op, d), 0
+	return r.install(t, th, op, d), 0
 }
 
 // closeOnExec drops the descriptors that execve closes, in order of their
@@ -145,7 +160,7 @@ func (r *runner) dupFD(th *thread, op *traces.Op) (uint64, errno.Errno) {
 func (r *runner) closeOnExec(p *process) {
 	if p.fds.users > 1 {
 		p.fds.users--
-		p.fds = p.fds.dup()
+		p.fds = r.dup(p.fds)
 	}
 	maps.DeleteFunc(p.fds.m, func(_ int, d descriptor) bool { return d.cloexec })
 }

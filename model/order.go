@@ -89,11 +89,18 @@ func (th *thread) next(t *sim.Task) int {
 		if th.dead || t.Killed() || r.err != nil || r.unsupported != "" {
 			return -1
 		}
+		th.at = -1
 		if len(th.queue) > 0 {
 			i := th.queue[0]
-			th.queue = th.queue[1:]
-			r.lasso.reset()
 			t.Order = uint64(r.tr.Ops[i].Line)
+			if t.Preemptive() {
+				t.Rest(t.Point)
+				if t.Killed() {
+					return -1
+				}
+			}
+			th.queue, th.at = th.queue[1:], int(i)
+			r.lasso.reset()
 			return int(i)
 		}
 		if r.recorded && r.active == th {
@@ -110,7 +117,7 @@ func (th *thread) next(t *sim.Task) int {
 		}
 		t.StartDaemonWait()
 		th.idle = true
-		t.Park()
+		t.Rest(t.Park)
 		th.idle = false
 		t.EndDaemonWait()
 	}

@@ -20,6 +20,9 @@ func (r *runner) perform(t *sim.Task, th *thread, i int) {
 		r.rep.TakenOver++
 		return
 	}
+	if th.proc != nil {
+		th.proc.fds.access(t, sim.KindRead)
+	}
 	val, err, judged := r.call(t, th, i, op)
 	if judged && r.err == nil && r.unsupported == "" && !t.Killed() {
 		r.compare(op, val, err)
@@ -51,11 +54,11 @@ func (r *runner) call(t *sim.Task, th *thread, i int, op *traces.Op) (val uint64
 	case traces.CallOpenat:
 		val, err = r.openat(t, th, op)
 	case traces.CallMemfdCreate:
-		val, err = r.memfdCreate(th, op)
+		val, err = r.memfdCreate(t, th, op)
 	case traces.CallClose:
-		err = r.closeFD(th, op)
+		err = r.closeFD(t, th, op)
 	case traces.CallDup:
-		val, err = r.dupFD(th, op)
+		val, err = r.dupFD(t, th, op)
 	case traces.CallIoctl:
 		return r.ioctl(t, th, op)
 	case traces.CallSleep:
@@ -239,7 +242,7 @@ func (r *runner) barrier(t *sim.Task, th *thread, op *traces.Op) {
 	b.arrived[th.life]++
 	round := b.arrived[th.life]
 	b.wait.WakeAll(t)
-	b.wait.WaitEventKillable(t, func() bool { return r.allArrived(b, round) })
+	t.Rest(func() { b.wait.WaitEventKillable(t, func() bool { return r.allArrived(b, round) }) })
 }
 
 func (r *runner) allArrived(b *barrier, round int) bool {

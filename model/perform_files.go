@@ -14,7 +14,7 @@ import (
 // opened is somebody else's business when the trace records a success.
 func (r *runner) fileCall(t *sim.Task, th *thread, op *traces.Op) (val uint64, err errno.Errno, judged bool) {
 	if op.Call == traces.CallPidfdOpen {
-		val, err = r.pidfdOpen(th, op)
+		val, err = r.pidfdOpen(t, th, op)
 		return val, err, true
 	}
 	d, open := th.proc.fds.m[int(int32(op.A[0]))]
@@ -71,7 +71,7 @@ func (r *runner) fallocate(t *sim.Task, d descriptor, open bool, op *traces.Op) 
 // Errors: EINVAL for flags and numbers that are none, ESRCH.
 //
 // Kernel: pidfd_open, kernel/pid.c.
-func (r *runner) pidfdOpen(th *thread, op *traces.Op) (uint64, errno.Errno) {
+func (r *runner) pidfdOpen(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Errno) {
 	const nonblock, thread = 0o4000, 0o200
 	if op.A[1]&^uint64(nonblock|thread) != 0 || int32(op.A[0]) <= 0 {
 		return 0, errno.EINVAL
@@ -80,7 +80,7 @@ func (r *runner) pidfdOpen(th *thread, op *traces.Op) (uint64, errno.Errno) {
 	if p == nil {
 		return 0, errno.ESRCH
 	}
-	return r.install(th, op, descriptor{&openFile{proc: p}, true}), 0
+	return r.install(t, th, op, descriptor{&openFile{proc: p}, true}), 0
 }
 
 // maxIovecs is UIO_MAXIOV.

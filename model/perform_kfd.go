@@ -83,6 +83,7 @@ func (r *runner) dispatchIoctl(t *sim.Task, th *thread, p *kfd.Process, op *trac
 			if k.HasOutQueueID {
 				label = k.OutQueueID
 			}
+			th.proc.fds.access(t, sim.KindWrite)
 			th.proc.labels.setQueue(label, id)
 		}
 		return err
@@ -91,6 +92,7 @@ func (r *runner) dispatchIoctl(t *sim.Task, th *thread, p *kfd.Process, op *trac
 		if !ok {
 			return errno.EINVAL
 		}
+		th.proc.fds.access(t, sim.KindWrite)
 		delete(th.proc.labels.queues, k.QueueID)
 		return p.DestroyQueue(t, id)
 	case nrAlloc:
@@ -153,6 +155,7 @@ func (r *runner) alloc(t *sim.Task, th *thread, p *kfd.Process, op *traces.Op) e
 	}
 	h, err := p.AllocMemoryOfGPU(t, &kfd.AllocArgs{VA: k.VAAddr, Size: k.Size, MmapOffset: k.MmapOffset, GPUID: k.GPUID, Flags: k.Flags})
 	if err == 0 {
+		th.proc.fds.access(t, sim.KindWrite)
 		th.proc.labels.setBO(k, h)
 	}
 	return err
@@ -172,6 +175,7 @@ func (r *runner) allocBatch(t *sim.Task, th *thread, p *kfd.Process, op *traces.
 	if r.drv.Design.Batched() {
 		h, err := p.AllocMemoryOfGPUBatch(t, a)
 		if err == 0 {
+			th.proc.fds.access(t, sim.KindWrite)
 			th.proc.labels.setBO(k, h)
 		}
 		return err
@@ -193,6 +197,7 @@ func (r *runner) allocBatch(t *sim.Task, th *thread, p *kfd.Process, op *traces.
 		va += rg.Size
 	}
 	r.drv.Counts.Ioctls += uint64(len(handles)) - 1
+	th.proc.fds.access(t, sim.KindWrite)
 	th.proc.labels.setBO(k, handles...)
 	return 0
 }
@@ -259,6 +264,7 @@ func (r *runner) free(t *sim.Task, th *thread, p *kfd.Process, label uint64) err
 			return err
 		}
 	}
+	th.proc.fds.access(t, sim.KindWrite)
 	delete(th.proc.labels.bos, label)
 	return 0
 }

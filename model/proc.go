@@ -36,6 +36,7 @@ type thread struct {
 	proc  *process
 	task  *sim.Task
 	queue []int32 // ops to perform, in order
+	at    int     // the op that it performs, -1 between two
 	idle  bool    // waits for its turn
 	dead  bool
 	// inKernel says that the call it is in cannot be a wait for another task: to
@@ -49,7 +50,7 @@ func (th *thread) killed() bool { return th.task.Killed() }
 
 // newProcess makes a process without threads.
 func (r *runner) newProcess(label int, m *mm.MM) *process {
-	p := &process{label: label, mm: m, fds: newFDTable()}
+	p := &process{label: label, mm: m, fds: r.newFDTable(map[int]descriptor{})}
 	p.changed.Init(r.s, "wait_chldexit")
 	r.procs = append(r.procs, p)
 	r.nprocs++
@@ -177,14 +178,14 @@ func (r *runner) clone(t *sim.Task, th *thread, i int, op *traces.Op) (uint64, e
 		p.fds = parent.fds
 		p.fds.users++
 	} else {
-		p.fds = parent.fds.dup()
+		p.fds = r.dup(parent.fds)
 	}
 	p.vfork = flags&cloneVfork != 0
 	p.addThread(c)
 	if !r.hasLines(c) && p.vfork {
 		c.kill() // strace did not follow it: it came and went
 	}
-	p.changed.WaitEventKillable(t, func() bool { return !p.vfork || p.dead })
+	t.Rest(func() { p.changed.WaitEventKillable(t, func() bool { return !p.vfork || p.dead }) })
 	return op.Result.Val, 0
 }
 
@@ -267,7 +268,7 @@ func (r *runner) wait4(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Er
 		if op.A[2]&wnohang != 0 && op.Result.Kind != traces.ResultOK {
 			return 0, 0
 		}
-		th.proc.changed.SleepKillable(t)
+		t.Rest(func() { th.proc.changed.SleepKillable(t) })
 	}
 	return 0, errno.EINTR
 }

@@ -144,7 +144,7 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 		r.s.SetCheck(r.chk.check)
 	}
 	r.sys.OOMKill = r.oomKill
-	r.s.OnIdle, r.s.OnAdvance = r.onIdle, r.onAdvance
+	r.s.OnIdle, r.s.OnAdvance, r.s.State = r.onIdle, r.onAdvance, r.state
 	r.assignLives()
 	r.countBarriers()
 	r.startFirst()

@@ -89,13 +89,8 @@ func (t *Task) Point() {
 	}
 }
 
-// TouchRead says that the present step reads o[lo,hi), too. It is no scheduling
-// point.
-func (t *Task) TouchRead(o *Object, lo, hi uint64) { t.touch(o, lo, hi, KindRead) }
-
-// TouchWrite says that the present step writes o[lo,hi), too. It is no scheduling
-// point.
-func (t *Task) TouchWrite(o *Object, lo, hi uint64) { t.touch(o, lo, hi, KindWrite) }
+// Touch says that the present step accesses a, too. It is no scheduling point.
+func (t *Task) Touch(a Access) { t.touch(a.Object, a.Lo, a.Hi, a.Kind) }
 
 func (t *Task) touch(o *Object, lo, hi uint64, k Kind) {
 	if g := t.sim.guide; g != nil {

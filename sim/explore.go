@@ -13,6 +13,8 @@ type ExploreOptions struct {
 	// Workers is how many executions run at a time; 0 means 1. Their number
 	// changes nothing but the time it takes.
 	Workers int
+	// NoStates leaves the cache of states out.
+	NoStates bool
 	// Stop is asked before every execution; true ends the exploration.
 	Stop func() bool
 }
@@ -21,8 +23,10 @@ type ExploreOptions struct {
 type Exploration struct {
 	Executions uint64 // from the start to an end
 	Redundant  uint64 // of them, given up because what is left was explored already
+	Known      uint64 // of them, ended in a state that was explored already
 	States     uint64 // nodes of the tree: points of choice or steps that no earlier execution went through
 	Deepest    int    // steps of the longest execution
+	Marks      Marks  // that some execution came to
 	Stopped    bool   // by Stop or by visit
 	Cut        bool   // Bound kept it from a choice
 }
@@ -36,20 +40,27 @@ func (e *Exploration) Complete() bool { return !e.Stopped && !e.Cut }
 // several goroutines if there are several Workers, visit from the caller's, in an
 // order that does not depend on their number.
 func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Guide) bool) Exploration {
-	x := &explorer{o: o, pool: newPool(o.Workers, run)}
+	x := &explorer{o: o, pool: newPool(o.Workers, run), numbers: map[uint64]int{}}
+	x.states.m = map[uint64]*visited{}
 	defer x.pool.close()
-	for j := x.newJob(nil, nil, 0); j != nil; j = x.nextJob() {
+	for j := x.newJob(&Guide{}); j != nil; j = x.nextJob() {
 		if o.Stop != nil && o.Stop() {
 			x.done.Stopped = true
 			break
 		}
 		x.pool.await(j)
+		v := x.cut(j)
 		x.account(j)
-		if !j.g.blocked && !visit(j.out, j.g) {
+		if v != nil {
+			x.done.Known++
+		} else if !j.g.blocked && !visit(j.out, j.g) {
 			x.done.Stopped = true
 			break
 		}
 		x.extend(j)
+		if v != nil {
+			x.meet(v, j.woken)
+		}
 	}
 	return x.done
 }
@@ -60,6 +71,9 @@ type explorer struct {
 	pool  *pool
 	done  Exploration
 	stack []node
+
+	states  states
+	numbers map[uint64]int // of tasks
 }
 
 // node is a point of choice on the way to the execution explored last.
@@ -74,18 +88,53 @@ type node struct {
 	// preemptions before the node.
 	cur       uint64
 	preempted int
+	// clock says by task number which steps happened before this one, or are it.
+	clock []int32
+	// state is not 0 where every task rested; then summary is what came after, and
+	// woken who had been woken.
+	state   uint64
+	summary *summary
+	woken   []wake
 }
 
 // todo is a choice that has to be explored.
 type todo struct {
 	choice
-	job *job // under way, nil if not
+	order []uint64 // who is to run then
+	job   *job     // under way, nil if not
 }
 
 func (x *explorer) bounded() bool { return x.o.Bound >= 0 }
 
-func (x *explorer) newJob(prefix []choice, sleep []sleeper, from int) *job {
-	return newJob(&Guide{prefix: prefix, sleep: sleep, from: from, faults: x.o.Faults})
+func (x *explorer) newJob(g *Guide) *job {
+	g.faults = x.o.Faults
+	if x.caching() {
+		g.known = x.states.known
+	}
+	return newJob(g)
+}
+
+func (x *explorer) caching() bool {
+	return !x.o.NoStates && !x.bounded() && len(x.numbers) < maxTasks
+}
+
+// cut shortens an execution to where it came to a state that is known by now, and
+// returns what is known of it.
+func (x *explorer) cut(j *job) *visited {
+	g := j.g
+	for k := len(g.prefix); k < len(g.steps); k++ {
+		s := &g.steps[k]
+		if v := x.states.m[s.state]; v != nil && v.covers(s.asleep) {
+			j.woken = s.woken
+			j.shorten(k)
+			return v
+		}
+	}
+	if g.cutAt != 0 {
+		j.woken = g.woken
+		return x.states.m[g.cutAt]
+	}
+	return nil
 }
 
 func (x *explorer) account(j *job) {
@@ -93,6 +142,7 @@ func (x *explorer) account(j *job) {
 		panic("BUG: the same choices gave another execution")
 	}
 	x.done.Executions++
+	x.done.Marks |= j.g.marks
 	if j.g.blocked {
 		x.done.Redundant++
 	}
@@ -104,6 +154,12 @@ func (x *explorer) account(j *job) {
 // for.
 func (x *explorer) extend(j *job) {
 	g := j.g
+	for _, key := range j.columns {
+		x.number(key)
+	}
+	if len(x.numbers) > maxTasks {
+		x.o.NoStates, x.states.m = true, map[uint64]*visited{}
+	}
 	from := max(len(g.prefix)-1, 0)
 	for k := from; k < len(g.steps); k++ {
 		s := &g.steps[k]
@@ -112,18 +168,28 @@ func (x *explorer) extend(j *job) {
 		}
 		nd := &x.stack[k]
 		nd.touched = slices.Clone(g.touched(s))
+		nd.clock = make([]int32, len(x.numbers))
+		for c, key := range j.columns {
+			nd.clock[x.numbers[key]] = j.clocks[k][c]
+		}
 		if s.branch >= 0 {
 			b := &x.stack[g.base(k)]
 			b.touched = append(b.touched, nd.touched...)
 		}
 	}
 	for _, r := range j.races {
-		x.backtrack(r.node, r.first)
-		if x.bounded() {
-			// The bound may forbid the switch at the node itself; where its task was
-			// chosen it may not.
-			x.backtrack(x.startOfRun(r.node), r.first)
-		}
+		x.add(r)
+	}
+	x.note(j, from)
+}
+
+// add makes the tree have what a race asks for.
+func (x *explorer) add(r race) {
+	x.backtrack(r.node, r)
+	if x.bounded() {
+		// The bound may forbid the switch at the node itself; where its task was
+		// chosen it may not.
+		x.backtrack(x.startOfRun(r.node), r)
 	}
 }
 
@@ -136,6 +202,9 @@ func (x *explorer) push(g *Guide, k int) {
 	} else {
 		nd.enabled = slices.Clone(g.enabled[s.enabled[0]:s.enabled[1]])
 		nd.sleep = x.sleepAt(g, k)
+		if nd.state = s.state; nd.state != 0 {
+			nd.summary, nd.woken = &summary{}, s.woken
+		}
 	}
 	x.stack = append(x.stack, nd)
 }
@@ -170,29 +239,39 @@ func (x *explorer) startOfRun(k int) int {
 	return k
 }
 
-// backtrack makes sure that one of first is explored at node k, or whatever can
-// run where none of them can.
-func (x *explorer) backtrack(k int, first []uint64) {
+// backtrack makes sure that one of the tasks of a race (or all of them) is explored
+// at node k, or whatever can run where none of them can.
+func (x *explorer) backtrack(k int, r race) {
 	nd := &x.stack[k]
 	var can []uint64
-	for _, t := range first {
-		if nd.has(t) {
+	for _, t := range r.first {
+		if !r.all && nd.has(t) {
 			return
 		}
 		if slices.Contains(nd.enabled, t) {
 			can = append(can, t)
 		}
 	}
-	if len(can) > 0 {
-		can = can[:1]
-	} else {
+	switch {
+	case len(can) == 0:
 		can = nd.enabled
+	case !r.all:
+		can = can[:1]
 	}
 	for _, t := range can {
 		if !nd.has(t) {
-			nd.todo = append(nd.todo, todo{choice: choice{t, -1}})
+			nd.todo = append(nd.todo, todo{choice: choice{t, -1}, order: without(r.order, t)})
 		}
 	}
+}
+
+// without returns order less the first t.
+func without(order []uint64, t uint64) []uint64 {
+	k := slices.Index(order, t)
+	if k < 0 {
+		return order
+	}
+	return append(slices.Clone(order[:k]), order[k+1:]...)
 }
 
 // has says whether the choice of t is explored, will be, or need not be.
@@ -215,7 +294,7 @@ func (x *explorer) nextJob() *job {
 				continue
 			}
 			if d.job == nil {
-				d.job = x.prepare(k, d.choice)
+				d.job = x.prepare(k, &d)
 			}
 			if d.branch < 0 {
 				nd.explored = append(nd.explored, sleeper{nd.task, nd.touched})
@@ -224,6 +303,7 @@ func (x *explorer) nextJob() *job {
 			x.speculate()
 			return d.job
 		}
+		x.leave(k)
 		x.stack = x.stack[:k]
 	}
 	return nil
@@ -234,14 +314,14 @@ func (x *explorer) within(nd *node, c choice) bool {
 	return !x.bounded() || nd.cur == 0 || nd.cur == c.task || nd.preempted < x.o.Bound
 }
 
-// prepare makes the execution that takes choice c at node k, after the choice
-// that the node has now.
-func (x *explorer) prepare(k int, c choice) *job {
+// prepare makes the execution that takes choice d at node k, after the choice that
+// the node has now.
+func (x *explorer) prepare(k int, d *todo) *job {
 	prefix := make([]choice, k+1)
 	for i := range k {
 		prefix[i] = x.stack[i].choice
 	}
-	prefix[k] = c
+	prefix[k] = d.choice
 	from := k
 	for x.stack[from].enabled == nil {
 		from--
@@ -253,7 +333,7 @@ func (x *explorer) prepare(k int, c choice) *job {
 			sleep = append(sleep, sleeper{b.task, b.touched})
 		}
 	}
-	return x.newJob(prefix, sleep, from)
+	return x.newJob(&Guide{prefix: prefix, sleep: sleep, from: from, order: d.order})
 }
 
 // speculate starts executions that will be needed later, the next ones first. What
@@ -265,7 +345,7 @@ func (x *explorer) speculate() {
 		if len(nd.todo) == 0 || nd.touched == nil || nd.todo[0].job != nil || !x.within(nd, nd.todo[0].choice) || x.branchesBelow(k) {
 			continue
 		}
-		j := x.prepare(k, nd.todo[0].choice)
+		j := x.prepare(k, &nd.todo[0])
 		nd.todo[0].job = j
 		x.pool.start(j)
 	}

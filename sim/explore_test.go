@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"hash/fnv"
 	"sort"
 	"strings"
 	"testing"
@@ -37,11 +38,12 @@ type toyRun struct {
 	flag  bool
 	work  DelayedWork
 	saw   []string
+	at    []int
 	tasks []*Task
 }
 
 func runToy(p toy, c Chooser) *toyRun {
-	r := &toyRun{s: New(Options{Chooser: c}), saw: make([]string, len(p))}
+	r := &toyRun{s: New(Options{Chooser: c}), saw: make([]string, len(p)), at: make([]int, len(p))}
 	r.obj[0].Init(r.s, "0")
 	r.obj[1].Init(r.s, "1")
 	r.m.Init(r.s, NewLockClass("m"))
@@ -55,12 +57,25 @@ func runToy(p toy, c Chooser) *toyRun {
 	for i, ops := range p {
 		r.tasks = append(r.tasks, r.s.Go(fmt.Sprint(i), func(t *Task) {
 			for k, op := range ops {
+				r.at[i] = k
+				if len(t.held) == 0 && t.Preemptive() {
+					t.Rest(t.Point)
+				}
 				r.do(t, i, 10*(i+1)+k, op)
 			}
 		}))
 	}
+	r.s.State = r.state
 	r.s.Run()
 	return r
+}
+
+// state hashes all that decides what happens next, but for the tasks, and what
+// was seen so far.
+func (r *toyRun) state() uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, r.val, r.flag, r.saw, r.at, r.work.pending)
+	return h.Sum64()
 }
 
 func (r *toyRun) do(t *Task, i, v int, op byte) {
@@ -218,9 +233,11 @@ func sameAsBruteForce(t require.TestingT, p toy) {
 	if want == nil {
 		return
 	}
-	got, e := explored(p, ExploreOptions{Bound: -1})
-	require.Equal(t, keys(want), keys(got), "%v: %+v", p, e)
-	require.True(t, e.Complete())
+	for _, noStates := range []bool{true, false} {
+		got, e := explored(p, ExploreOptions{Bound: -1, NoStates: noStates})
+		require.Equal(t, keys(want), keys(got), "%v: %+v", p, e)
+		require.True(t, e.Complete())
+	}
 }
 
 // forAll calls f with every program of n tasks of k steps.

@@ -21,6 +21,11 @@ type Guide struct {
 	sleep  []sleeper
 	from   int
 	faults int // how many allocations may still fail
+	// order is who runs after the prefix as long as that is possible: to come to
+	// what the prefix was made for.
+	order []uint64
+	// known says whether a state was explored, by whoever is asleep now at most.
+	known func(state uint64, asleep []sleeper) bool
 
 	steps    []step
 	accesses []access
@@ -31,9 +36,11 @@ type Guide struct {
 	waiting  []step // what tasks still waited to do at the end
 	asleep   []sleeper
 	started  bool
-	open     bool // a step is under way
-	blocked  bool // ended because everything that could run was asleep
-	broken   bool // the prefix did not fit
+	open     bool   // a step is under way
+	blocked  bool   // ended because everything that could run was asleep
+	broken   bool   // the prefix did not fit
+	cutAt    uint64 // ended at this state, which is known; 0 if not
+	marks    Marks  // where it has come to
 
 	preemptions int
 }
@@ -54,6 +61,10 @@ type step struct {
 	wakes       [2]int32
 	cur         uint64 // the task that could have gone on, 0 if none
 	preemptions int    // before the step
+	state       uint64 // where the step began, if every task rested there, else 0
+	woken       []wake // then: who had been woken and had not run
+	asleep      []sleeper
+	marks       Marks
 }
 
 // access is an Access that outlives its run.
@@ -95,8 +106,9 @@ func (g *Guide) Again() *Guide {
 func (g *Guide) Preemptive() bool { return true }
 
 // Next follows the prefix, then its own way among the tasks that are not asleep.
-func (g *Guide) Next(_ *Sim, cur *Task, can []*Task) *Task {
+func (g *Guide) Next(s *Sim, cur *Task, can []*Task) *Task {
 	g.endStep()
+	g.marks = s.marks
 	if !g.started && len(can) == 1 {
 		return can[0]
 	}
@@ -106,29 +118,48 @@ func (g *Guide) Next(_ *Sim, cur *Task, can []*Task) *Task {
 		g.asleep = append(g.asleep[:0], g.sleep...)
 	}
 	var t *Task
+	state := uint64(0)
 	if at < len(g.prefix) {
 		t = find(can, g.prefix[at].task)
 		if t == nil || g.prefix[at].branch >= 0 {
 			g.broken = true
 			return nil
 		}
-	} else if t = g.ownWay(cur, can); t == nil {
-		g.blocked = true
-		return nil
+	} else if g.known != nil {
+		if state = s.restState(); state != 0 {
+			state = mix(state + uint64(g.faults))
+		}
 	}
 	lo := int32(len(g.enabled))
 	for _, x := range can {
 		g.enabled = append(g.enabled, x.key)
 	}
+	if state != 0 && g.known(state, g.asleep) {
+		g.compare(lo, can)
+		g.cutAt = state
+		return nil
+	}
+	if t == nil {
+		if t = g.inOrder(can); t == nil {
+			t = g.ownWay(cur, can)
+		}
+		if t == nil {
+			g.blocked = true
+			return nil
+		}
+	}
 	g.compare(lo, can)
-	s := step{choice: choice{t.key, -1}, name: t.name, enabled: [2]int32{lo, int32(len(g.enabled))}, preemptions: g.preemptions}
+	st := step{choice: choice{t.key, -1}, name: t.name, enabled: [2]int32{lo, int32(len(g.enabled))}, preemptions: g.preemptions, state: state}
+	if state != 0 {
+		st.woken, st.asleep, st.marks = slices.Clone(g.woken), slices.Clone(g.asleep), s.marks
+	}
 	if cur != nil {
-		s.cur = cur.key
+		st.cur = cur.key
 		if cur != t {
 			g.preemptions++
 		}
 	}
-	g.steps = append(g.steps, s)
+	g.steps = append(g.steps, st)
 	return t
 }
 
@@ -139,6 +170,19 @@ func find(can []*Task, key uint64) *Task {
 		}
 	}
 	return nil
+}
+
+// inOrder picks the next one of order, nil where that has become impossible.
+func (g *Guide) inOrder(can []*Task) *Task {
+	if len(g.order) == 0 {
+		return nil
+	}
+	t := find(can, g.order[0])
+	if g.order = g.order[1:]; t == nil || g.isAsleep(t.key) {
+		g.order = nil
+		return nil
+	}
+	return t
 }
 
 // ownWay picks a task that is not asleep, nil if there is none.
@@ -272,6 +316,7 @@ func (g *Guide) endStep() {
 // end closes the last step of an execution: nobody can run any more, or what is
 // left was explored already. What tasks still wait for may have been there before.
 func (g *Guide) end(s *Sim) {
+	g.marks = s.marks
 	if g.open {
 		g.endStep()
 		g.compare(int32(len(g.enabled)), nil)

@@ -14,6 +14,36 @@ type job struct {
 	ready chan struct{} // order: see pool; closed when the fields below are set
 	out   any
 	races []race
+	// columns are the tasks, clocks what happened before each step, by column; the
+	// steps that tasks waited to do at the end come last.
+	columns []uint64
+	clocks  [][]int32
+	woken   []wake // who had been woken and had not run where it was cut
+}
+
+// step returns the task of a step and what it touched.
+func (j *job) step(e int) (uint64, []access) {
+	s := &j.g.waiting
+	if e < len(j.g.steps) {
+		s = &j.g.steps
+	} else {
+		e -= len(j.g.steps)
+	}
+	return (*s)[e].task, j.g.touched(&(*s)[e])
+}
+
+// shorten drops step k and what comes after it.
+func (j *job) shorten(k int) {
+	j.g.marks = j.g.steps[k].marks
+	j.g.steps, j.g.waiting, j.clocks = j.g.steps[:k], nil, j.clocks[:k]
+	j.g.blocked = false
+	keep := j.races[:0]
+	for _, r := range j.races {
+		if r.end < k {
+			keep = append(keep, r)
+		}
+	}
+	j.races = keep
 }
 
 func newJob(g *Guide) *job {
@@ -72,6 +102,7 @@ func (p *pool) await(j *job) {
 func (p *pool) execute(j *job, f *raceFinder) {
 	j.out = p.run(j.g)
 	j.races = f.find(j.g)
+	j.columns, j.clocks = f.copy()
 	close(j.ready)
 }
 

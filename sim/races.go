@@ -7,7 +7,10 @@ package sim
 // can where none of them can.
 type race struct {
 	node  int
+	end   int // the later step
 	first []uint64
+	all   bool     // not one of first but all of them
+	order []uint64 // the tasks of the steps that then come up to the later one
 }
 
 // raceFinder finds the races of an execution. Its fields are for reuse.
@@ -53,10 +56,23 @@ func (f *raceFinder) find(g *Guide) []race {
 	}
 	for _, w := range g.disabled {
 		if int(w.by) >= len(g.prefix)-1 {
-			f.races = append(f.races, race{g.base(int(w.by)), []uint64{w.task}})
+			f.races = append(f.races, race{node: g.base(int(w.by)), end: int(w.by), first: []uint64{w.task}})
 		}
 	}
 	return f.races
+}
+
+// copy returns the tasks and the clocks of the steps found last.
+func (f *raceFinder) copy() (columns []uint64, clocks [][]int32) {
+	columns = make([]uint64, f.width)
+	for key, c := range f.column { // order: each has its place
+		columns[c] = key
+	}
+	all := append([]int32(nil), f.clocks...)
+	for i := range f.steps {
+		clocks = append(clocks, all[i*f.width:(i+1)*f.width])
+	}
+	return columns, clocks
 }
 
 func resize[T any](s []T, n int) []T {
@@ -113,6 +129,9 @@ func (f *raceFinder) step(i int) {
 		for _, d := range ends {
 			f.reverse(d, i)
 		}
+	}
+	if i >= len(g.steps) {
+		return // it never happened
 	}
 	for _, a := range g.touched(s) {
 		f.past[a.object] = append(f.past[a.object], past{a, int32(i)})
@@ -197,10 +216,17 @@ func (f *raceFinder) reverse(d, e int) {
 	for k := range f.first {
 		f.first[k], f.initial[k] = -1, false
 	}
+	r := race{node: node, end: e}
 	var order []int
 	for j := node + 1; j <= e; j++ {
 		c, q := f.clock(j), f.col(j)
-		if j < e && c[dc] > int32(node) || f.first[q] >= 0 {
+		if j < e && c[dc] > int32(node) {
+			continue
+		}
+		if f.steps[j].branch < 0 {
+			r.order = append(r.order, f.steps[j].task)
+		}
+		if f.first[q] >= 0 {
 			continue
 		}
 		f.initial[q] = true
@@ -212,7 +238,6 @@ func (f *raceFinder) reverse(d, e int) {
 		f.first[q] = int32(j)
 		order = append(order, q)
 	}
-	r := race{node: node}
 	for _, q := range order {
 		if f.initial[q] {
 			r.first = append(r.first, f.steps[f.first[q]].task)

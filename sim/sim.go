@@ -55,6 +55,10 @@ type Sim struct {
 	dead    bool
 	check   func()
 
+	// State, if set, hashes all that decides what the program does next, but for
+	// the tasks. It is called when every task rests.
+	State func() uint64
+
 	// OnIdle is called when no task is runnable and no timer is pending (or
 	// OnAdvance refused to wait). It returns true when it made a task runnable.
 	OnIdle func() bool
@@ -268,6 +272,35 @@ func (s *Sim) Stop() { s.stopped = true }
 // Stopped says whether Run ended early: because of Stop, or because the chooser
 // chose nobody.
 func (s *Sim) Stopped() bool { return s.stopped }
+
+// restState hashes the whole state when every task rests, and is 0 otherwise, or
+// when there is no State.
+func (s *Sim) restState() uint64 {
+	if s.State == nil {
+		return 0
+	}
+	for _, t := range s.tasks {
+		if !t.resting {
+			return 0
+		}
+	}
+	h := s.State()
+	for _, t := range s.tasks {
+		q := uint64(0)
+		if t.queue != nil {
+			q = t.queue.obj.id
+		}
+		h = mix(h ^ t.key)
+		h = mix(h ^ q<<3 ^ uint64(t.state)<<1)
+		if t.timer.index != 0 {
+			h = mix(h ^ t.laps)
+		}
+		if t.killed {
+			h = mix(h ^ 1)
+		}
+	}
+	return max(h, 1)
+}
 
 // WaitDigest hashes which tasks wait for what, and deadlines as delays from now:
 // with the state of the model it decides what happens next.

@@ -22,6 +22,8 @@ type Task struct {
 	twin   int // which of the tasks with this name that live, counted from 1
 	state  taskState
 	daemon bool
+	// resting says that the task keeps nothing in mind: it is where a loop begins.
+	resting bool
 	// killed was set by Kill; killable says that the present sleep ends then.
 	killed, killable bool
 
@@ -130,6 +132,15 @@ func (t *Task) Blocked() bool { return t.state == stateBlocked || t.waits() }
 // waits says whether a runnable task has to wait for a condition or for a lock.
 func (t *Task) waits() bool {
 	return t.cond != nil && !t.cond() || t.want != nil && !t.want.free(t.wantKind)
+}
+
+// Rest calls f, in which the task waits at the head of its loop: whatever it will
+// do then follows from the state of the program, and from nothing that it has read
+// before.
+func (t *Task) Rest(f func()) {
+	t.resting = true
+	f()
+	t.resting = false
 }
 
 // Join waits until other has finished.

@@ -46,10 +46,12 @@ func (w *DelayedWork) Queue(t *Task, delay Time) bool {
 
 func (w *DelayedWork) loop(t *Task) {
 	for {
-		w.wake.WaitEvent(t, w.Pending)
-		for w.pending && w.sim.now < w.at {
-			w.wake.SleepUntil(t, w.at)
-		}
+		t.Rest(func() {
+			w.wake.WaitEvent(t, w.Pending)
+			for w.pending && w.sim.now < w.at {
+				w.wake.SleepUntil(t, w.at)
+			}
+		})
 		t.Write(&w.obj, 0, 1)
 		if !w.pending {
 			continue

@@ -82,7 +82,7 @@ func listOf(name string) (*table, error) {
 // listDefects lists what a design can be made with: where it was posted, where it
 // can be added (design+defect), what it leads to.
 func listDefects() *table {
-	t := &table{columns: []string{"defect", "posted in", "design", "verdict", "source", "story"}}
+	t := &table{columns: []string{"defect", "posted", "design", "verdict", "source", "story"}}
 	for _, d := range model.Defects() {
 		t.rows = append(t.rows, []string{d.Name, orDash(strings.Join(model.VersionsWith(d.Defect), ",")),
 			orDash(strings.Join(d.Designs, ",")), orDash(d.Word), d.Source, d.Story})

@@ -2,6 +2,8 @@
 
 package gpu
 
+import "github.com/kfdsim/kfdsim/model/phys"
+
 // hash folds values into a digest. It is the same on every machine.
 type hash uint64
 
@@ -49,6 +51,34 @@ func (d *Device) Shape() uint64 {
 		}
 	}
 	return uint64(h)
+}
+
+// State is Digest with names in place of the numbers of frames, and of a generation
+// only whether it is the frame's present one.
+func (d *Device) State(n *phys.Names) uint64 {
+	h := hash(d.id)
+	h.add(d.dma.Len())
+	for _, vm := range d.vms {
+		h.add(uint64(vm.id))
+		h.add(vm.table.state(d, n))
+		h.add(vm.tlb.state(d, n))
+		h.bools(vm.faulted, vm.flushedSeq != vm.tlbSeq)
+		for _, q := range vm.queues {
+			q.digest(&h)
+		}
+	}
+	return uint64(h)
+}
+
+func (x *translations) state(d *Device, n *phys.Names) uint64 {
+	return n.Map(&x.ptes, func(page, v uint64) uint64 {
+		p := PTE(v)
+		gen, _ := x.gens.Get(page)
+		h := hash(n.Frame(p.Frame()))
+		h.add(uint64(p) &^ frameMask)
+		h.bools(uint64(d.mem.Gen(p.Frame())) == gen)
+		return uint64(h)
+	})
 }
 
 // Digest returns the VM's part of Device.Digest.

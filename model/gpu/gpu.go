@@ -59,6 +59,8 @@ const (
 
 	// endOfSpace is past every page that a packet can name.
 	endOfSpace = 1 << (64 - PageShift)
+	// queueState is the part of VM.ptObj that is no page: whether queues are stopped.
+	queueState = endOfSpace - 1
 )
 
 // Counts are what happened on a device, for reports and the cost model.

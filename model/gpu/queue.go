@@ -55,7 +55,7 @@ type Fence struct {
 
 // Wait blocks until the packet is done or the task is killed.
 func (f *Fence) Wait(t *sim.Task) {
-	f.queue.fences.WaitEventKillable(t, func() bool { return f.Done })
+	t.Rest(func() { f.queue.fences.WaitEventKillable(t, func() bool { return f.Done }) })
 }
 
 // NewQueue creates a queue of vm; one that is created while its process is
@@ -113,11 +113,11 @@ func (q *Queue) running() bool { return !q.evicted && !q.destroyed && !q.vm.faul
 func (q *Queue) run(t *sim.Task) {
 	work := func() bool { return q.destroyed || len(q.ring) > 0 && !q.direct }
 	mapped := func() bool { return q.destroyed || len(q.ring) == 0 || q.direct || !q.evicted || q.vm.faulted }
-	// What stops and starts queues writes all of ptObj, the last page too.
-	state := sim.Access{Object: &q.vm.ptObj, Lo: endOfSpace - 1, Hi: endOfSpace, Kind: sim.KindRead}
 	for {
-		q.wake.WaitEvent(t, work)
-		q.wake.WaitEventOn(t, state, mapped)
+		t.Rest(func() {
+			q.wake.WaitEvent(t, work)
+			q.wake.WaitEventOn(t, q.vm.QueueAccess(sim.KindAcquireRead), mapped)
+		})
 		if !q.destroyed && !work() {
 			continue
 		}
@@ -224,7 +224,8 @@ func (q *Queue) Execute(t *sim.Task, p Packet) *Fence {
 // Simplified: model/FIDELITY.md G-PREEMPT.
 func (q *Queue) Preempt(t *sim.Task) {
 	t.MightSleep("unmap_queues_cpsch")
-	t.Write(&q.vm.ptObj, 0, endOfSpace)
+	t.Write(&q.vm.ptObj, 0, queueState)
+	t.Touch(q.vm.QueueAccess(sim.KindAcquire))
 	if !q.evicted {
 		q.evicted = true
 		q.vm.dev.Counts.Preemptions++
@@ -248,7 +249,8 @@ func (q *Queue) unmapped(t *sim.Task) {
 //
 // Kernel: map_queues_cpsch.
 func (q *Queue) Resume(t *sim.Task) {
-	t.Write(&q.vm.ptObj, 0, endOfSpace)
+	t.Write(&q.vm.ptObj, 0, queueState)
+	t.Touch(q.vm.QueueAccess(sim.KindRelease))
 	if !q.evicted || q.destroyed {
 		return
 	}

@@ -109,7 +109,7 @@ func (vm *VM) reach(page uint64) (lo, hi uint64) {
 //
 // Simplified: model/FIDELITY.md G-FLUSH.
 func (vm *VM) FlushTLB(t *sim.Task) {
-	t.Write(&vm.ptObj, 0, endOfSpace)
+	t.Write(&vm.ptObj, 0, queueState)
 	if vm.flushedSeq == vm.tlbSeq {
 		return
 	}

@@ -69,6 +69,18 @@ func (d *Device) NewVM(name string) *VM {
 	return vm
 }
 
+// PageAccess labels an access to the entries of [lo,hi) and to what is cached of
+// them.
+func (vm *VM) PageAccess(lo, hi uint64, k sim.Kind) sim.Access {
+	return sim.Access{Object: &vm.ptObj, Lo: lo, Hi: hi, Kind: k}
+}
+
+// QueueAccess labels an access to whether the queues of the VM may run: like a lock
+// that whoever stops them takes and that they need for every step.
+func (vm *VM) QueueAccess(k sim.Kind) sim.Access {
+	return sim.Access{Object: &vm.ptObj, Lo: queueState, Hi: queueState + 1, Kind: k}
+}
+
 // Close drops the address space. One that still has queues stays listed as a leak,
 // and the queues fault.
 //

@@ -2,7 +2,11 @@
 
 package kfd
 
-import "github.com/kfdsim/kfdsim/model/mm"
+import (
+	"github.com/kfdsim/kfdsim/model/gpu"
+	"github.com/kfdsim/kfdsim/model/mm"
+	"github.com/kfdsim/kfdsim/model/phys"
+)
 
 // ProcessOf returns the live process of an address space, nil if it has none.
 func (d *Driver) ProcessOf(m *mm.MM) *Process { return d.byMM[m] }
@@ -35,64 +39,82 @@ func mixBool(h uint64, b bool) uint64 {
 	return Mix(h, 2)
 }
 
+// Digester is what a Design keeps in Mem.Private and that decides what happens next:
+// a seq that is nobody's notifier in the tree, a table that changes.
+type Digester interface {
+	Digest() uint64
+}
+
 // Digest hashes everything that decides what the driver does next. What only
 // counts up (statistics, SMI lines) is left out.
-func (d *Driver) Digest() uint64 { return d.digest(true) }
+func (d *Driver) Digest() uint64 {
+	return d.digest((*phys.Map).Digest, (*gpu.Device).Digest)
+}
 
 // Shape is Digest but for the numbers of frames: states that differ in these alone
 // go on alike.
-func (d *Driver) Shape() uint64 { return d.digest(false) }
+func (d *Driver) Shape() uint64 {
+	return d.digest(func(m *phys.Map) uint64 { return m.Shape(0) }, (*gpu.Device).Shape)
+}
 
-func (d *Driver) digest(frames bool) uint64 {
+// State is Digest with names in place of the numbers of frames.
+func (d *Driver) State(n *phys.Names) uint64 {
+	return d.digest(func(m *phys.Map) uint64 {
+		return n.Map(m, func(_, v uint64) uint64 { return n.Frame(phys.PFN(v)) })
+	}, func(g *gpu.Device) uint64 { return g.State(n) })
+}
+
+// digest is Digest with a hash for what is in a page array, and for a device.
+func (d *Driver) digest(pages func(m *phys.Map) uint64, device func(g *gpu.Device) uint64) uint64 {
 	h := Mix(0, d.used)
 	for _, p := range d.procs {
 		h = Mix(h, uint64(p.MM.ID()))
 		h = mixBool(h, p.gone)
 		if p.Info != nil {
-			h = Mix(h, p.Info.digest(frames))
+			h = Mix(h, p.Info.digest(pages))
 		}
 		for _, pd := range p.devs {
 			h = Mix(h, uint64(pd.evicted))
+			for _, n := range pd.reasons {
+				h = Mix(h, uint64(n))
+			}
 		}
 	}
 	for _, g := range d.GPUs {
-		if frames {
-			h = Mix(h, g.Digest())
-		} else {
-			h = Mix(h, g.Shape())
-		}
+		h = Mix(h, device(g.Device))
 	}
 	return h
 }
 
-func (i *ProcessInfo) digest(frames bool) uint64 {
+func (i *ProcessInfo) digest(pages func(m *phys.Map) uint64) uint64 {
 	h := Mix(0, i.evictedBOs)
 	h = mixBool(h, i.restore.Pending())
 	h = mixBool(h, i.restore.Running())
 	for _, list := range [][]*Mem{i.bos, i.inval} {
 		h = Mix(h, uint64(len(list)))
 		for _, m := range list {
-			h = Mix(h, m.digest(frames))
+			h = Mix(h, m.digest(pages))
 		}
 	}
 	return h
 }
 
-func (m *Mem) digest(frames bool) uint64 {
+func (m *Mem) digest(pages func(m *phys.Map) uint64) uint64 {
 	h := Mix(m.Handle(), uint64(m.Invalid))
-	if frames {
-		h = Mix(h, m.Pages.Digest())
-	} else {
-		h = Mix(h, m.Pages.Shape(0))
-	}
+	h = Mix(h, pages(&m.Pages))
 	for k := range m.Ranges {
 		r := &m.Ranges[k]
 		h = Mix(h, uint64(r.Invalid)<<32|uint64(r.Absent))
 		h = mixBool(h, r.HMM != nil)
-		if r.HMM != nil {
-			h = mixBool(h, r.HMM.NotifierSeq == r.HMM.Notifier.Seq())
+		if f := r.HMM; f != nil {
+			h = mixBool(h, f.NotifierSeq == f.Notifier.Seq())
+			h = mixBool(h, f.Freed())
 		}
 		h = mixBool(h, r.dma)
+		h = mixBool(h, r.noted)
+	}
+	if x, ok := m.Private.(Digester); ok {
+		h = Mix(h, x.Digest())
 	}
 	m.MappedTo(func(pd *ProcessDevice) { h = Mix(h, uint64(pd.Dev.ID())) })
 	return h

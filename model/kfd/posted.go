@@ -11,6 +11,8 @@ import (
 // The worker's pass as it was posted, with one switch for each defect. Without
 // any it does what FetchInvalid and ConfirmFetchedLocked do; a design that has
 // none of passDefects never comes here.
+//
+// Simplified: model/FIDELITY.md K-POSTED.
 
 // passDefects are the defects of the worker's pass; fetchDefects those of a fetch.
 const (

@@ -93,6 +93,9 @@ func (x *RangeTree) Overlaps(t *sim.Task, lo, hi uint64, f func(r *UserRange)) {
 	x.walks--
 }
 
+// Digest hashes what is left of the tree, and whether anybody walks it.
+func (x *RangeTree) Digest() uint64 { return Mix(uint64(len(x.ranges)), uint64(x.walks)) }
+
 // TakeApart removes every range, as the posted versions do before they remove the
 // notifier (D11).
 //

@@ -78,7 +78,7 @@ func (k *khugepaged) loop(t *sim.Task) {
 			k.finished = round
 			k.done.WakeAll(t)
 		}
-		k.wake.WaitEvent(t, func() bool { return k.finished < k.asked })
+		t.Rest(func() { k.wake.WaitEvent(t, func() bool { return k.finished < k.asked }) })
 	}
 }
 

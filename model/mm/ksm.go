@@ -67,7 +67,7 @@ func (k *ksmd) loop(t *sim.Task) {
 			k.ready = now
 			k.done.WakeAll(t)
 		}
-		k.wake.WaitEvent(t, func() bool { return k.ready < k.asked })
+		t.Rest(func() { k.wake.WaitEvent(t, func() bool { return k.ready < k.asked }) })
 	}
 }
 

@@ -275,7 +275,7 @@ func (mm *MM) WriteUnlock(t *sim.Task) { mm.mmapLock.Unlock(t) }
 //
 // Kernel: mmget_not_zero, include/linux/sched/mm.h.
 func (mm *MM) GetNotZero(t *sim.Task) bool {
-	t.Write(&mm.usersObj, 0, 1)
+	t.Read(&mm.usersObj, 0, 1)
 	if mm.users == 0 {
 		return false
 	}
@@ -297,12 +297,14 @@ func (mm *MM) Users() int { return mm.users }
 // Kernel: mmput, kernel/fork.c.
 func (mm *MM) Put(t *sim.Task) {
 	t.MightSleep("mmput")
-	t.Write(&mm.usersObj, 0, 1)
+	t.Read(&mm.usersObj, 0, 1)
 	mm.users--
 	if mm.users < 0 {
 		panic("BUG: mm_users below zero")
 	}
 	if mm.users == 0 {
+		// Only the last user's leaving shows; the others commute.
+		t.Touch(sim.Access{Object: &mm.usersObj, Lo: 0, Hi: 1, Kind: sim.KindWrite})
 		mm.exitMmap(t)
 		mm.Drop()
 	}

@@ -16,6 +16,12 @@ func (n *IntervalNotifier) InitView(s *sim.Sim, mm *MM, start, end uint64, owner
 	n.obj.Init(s, "view of an interval notifier")
 }
 
+// Invalidating says whether a read that began now would wait: the last invalidation
+// that the notifier knows of runs.
+func (n *IntervalNotifier) Invalidating() bool {
+	return n.MM != nil && n.MM.subs != nil && n.seq == n.MM.subs.seq
+}
+
 // FollowFrom gives a view the seq of the notifier that covers it, once that is
 // inserted: from then on a read waits for the windows that the insertion met.
 //

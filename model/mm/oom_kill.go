@@ -145,12 +145,12 @@ func (o *oomReaper) loop(t *sim.Task) {
 	for {
 		i := o.next()
 		if i < 0 {
-			o.wake.Sleep(t)
+			t.Rest(func() { o.wake.Sleep(t) })
 			continue
 		}
 		v := o.queue[i]
 		if !v.mm.oom.skip && o.sys.Sim.Now() < v.at {
-			o.wake.SleepUntil(t, v.at)
+			t.Rest(func() { o.wake.SleepUntil(t, v.at) })
 			continue
 		}
 		o.queue = append(o.queue[:i], o.queue[i+1:]...)

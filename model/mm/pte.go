@@ -2,7 +2,10 @@
 
 package mm
 
-import "github.com/kfdsim/kfdsim/model/phys"
+import (
+	"github.com/kfdsim/kfdsim/model/phys"
+	"github.com/kfdsim/kfdsim/sim"
+)
 
 // PTE is a page table entry: the frame or swap slot in the low 40 bits, flags
 // above. Absent entries are not stored at all (pte_none).
@@ -70,6 +73,11 @@ func (mm *MM) PTEAt(vpn uint64) PTE {
 // PTERuns returns the entries of [lo,hi) as runs, appended to dst.
 func (mm *MM) PTERuns(dst []phys.Run, lo, hi uint64) []phys.Run {
 	return mm.pt.AppendRuns(dst, lo, hi)
+}
+
+// PageAccess labels an access to the entries of [lo,hi).
+func (mm *MM) PageAccess(lo, hi uint64, k sim.Kind) sim.Access {
+	return sim.Access{Object: &mm.ptObj, Lo: lo, Hi: hi, Kind: k}
 }
 
 // moveRun writes a run of entries that came from elsewhere to lo and up.

@@ -57,7 +57,7 @@ func (k *kswapd) loop(t *sim.Task) {
 		for k.sys.Mem.Free() < k.high && k.sys.shrinkNode(t, k.high-k.sys.Mem.Free()) > 0 {
 			t.Point()
 		}
-		k.wake.Sleep(t)
+		t.Rest(func() { k.wake.Sleep(t) })
 	}
 }
 

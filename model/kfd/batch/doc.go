@@ -10,7 +10,10 @@
 // section of notifierLock that lets the queues run.
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
-//	restore.go  Update, Confirm
+//	restore.go  Update, Confirm    defects.go  what v2 got wrong
+//
+// A pass of the worker over one BO is kfd.Mem.FetchInvalid and ConfirmFetchedLocked
+// (kfd/fetch.go), which the designs with one fetch for each range share.
 //
 // How it avoids the defects of the posted versions:
 //

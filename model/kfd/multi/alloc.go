@@ -23,16 +23,26 @@ func (*Design) Batched() bool { return true }
 
 // seqOf returns the seq of a BO: that of the last invalidation of any range. It is
 // protected by notifierLock.
-func seqOf(m *kfd.Mem) *mm.IntervalNotifier { return m.Private.(*mm.IntervalNotifier) }
+func seqOf(m *kfd.Mem) *mm.IntervalNotifier { return &m.Private.(*buffer).seq }
+
+// buffer is what the design keeps for a BO.
+type buffer struct{ seq mm.IntervalNotifier }
+
+// Digest hashes whether any range is being invalidated.
+func (b *buffer) Digest() uint64 {
+	if b.seq.Invalidating() {
+		return 1
+	}
+	return 0
+}
 
 // InitUserPages inserts every notifier, then fetches all ranges at once. Whether
 // the pages are still right is ignored: an invalidation meanwhile has counted
 // itself and has scheduled the worker.
 func (*Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
 	lo, hi := m.Span()
-	seq := &mm.IntervalNotifier{}
-	seq.InitView(t.Sim(), m.P.MM, lo, hi, m)
-	m.Private = seq
+	m.Private = &buffer{}
+	seqOf(m).InitView(t.Sim(), m.P.MM, lo, hi, m)
 	err := registerAll(t, m)
 	if err == 0 {
 		err = fetchNew(t, m)

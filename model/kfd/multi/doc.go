@@ -12,5 +12,6 @@
 //	alloc.go    InitUserPages      evict.go    Invalidate
 //	restore.go  Update, Confirm    defects.go
 //
-// D1 to D17 do not occur, for the reasons that package batch gives.
+// D1 to D17 do not occur, for the reasons that package batch gives.//
+// Simplified: model/FIDELITY.md K-PROPOSED.
 package multi

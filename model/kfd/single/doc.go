@@ -9,7 +9,7 @@
 // and the restore of everything else goes on.
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
-//	restore.go  Update, Confirm
+//	restore.go  Update, Confirm    defects.go  what older kernels got wrong
 //
 // How it stays clear of the defects of the posted series:
 //

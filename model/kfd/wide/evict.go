@@ -17,6 +17,9 @@ type buffer struct {
 	tree     *kfd.RangeTree // immutable while notifier is inserted
 }
 
+// Digest hashes what may change.
+func (b *buffer) Digest() uint64 { return b.tree.Digest() }
+
 func bufferOf(m *kfd.Mem) *buffer { return m.Private.(*buffer) }
 
 // boOps is a BO as its notifier sees it.

@@ -25,6 +25,18 @@ func (*Design) Batched() bool { return true }
 type buffer struct {
 	notifier mm.IntervalNotifier // over all ranges
 	tree     *kfd.RangeTree      // immutable while notifier is inserted
+	m        *kfd.Mem
+}
+
+// Digest hashes which ranges are being invalidated.
+func (b *buffer) Digest() uint64 {
+	h := uint64(0)
+	for i := range b.m.Ranges {
+		if b.m.Ranges[i].Notifier.Invalidating() {
+			h = kfd.Mix(h, uint64(i))
+		}
+	}
+	return h
 }
 
 func bufferOf(m *kfd.Mem) *buffer { return m.Private.(*buffer) }
@@ -32,7 +44,7 @@ func bufferOf(m *kfd.Mem) *buffer { return m.Private.(*buffer) }
 // InitUserPages makes the tree and the seqs of the ranges, inserts the notifier,
 // then fetches every range.
 func (*Design) InitUserPages(t *sim.Task, m *kfd.Mem) errno.Errno {
-	bo := &buffer{tree: kfd.NewRangeTree(t, m)}
+	bo := &buffer{tree: kfd.NewRangeTree(t, m), m: m}
 	m.Private = bo
 	for i := range m.Ranges {
 		r := &m.Ranges[i]

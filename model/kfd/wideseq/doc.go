@@ -10,5 +10,7 @@
 // inserted (mm.IntervalNotifier.InitView), because hmm_range_fault wants one.
 //
 //	alloc.go    InitUserPages      evict.go    Invalidate
-//	restore.go  Update, Confirm    defects.go
+//	restore.go  Update, Confirm    defects.go//
+//
+// Simplified: model/FIDELITY.md K-PROPOSED.
 package wideseq
