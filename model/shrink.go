@@ -56,6 +56,14 @@ func Shrink(name string, text []byte, o ShrinkOptions) (*Shrunk, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.resolve(tr); err != nil {
+		return nil, err
+	}
+	if s.o.Lines == (traces.LineSpan{}) {
+		if text, tr, err = s.fewerRanges(text, tr); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.begin(tr); err != nil {
 		return nil, err
 	}
@@ -71,8 +79,9 @@ type shrinker struct {
 	o     ShrinkOptions
 	given Options // with the interleaving that was given
 
-	want  string // the property that has to break
-	made  uint64 // ambient mappings of the first failure: what is smaller makes no more up
+	want  string   // the property that has to break
+	first *failing // in the interleaving that is given, nil if none is
+	made  uint64   // ambient mappings of the first failure: what is smaller makes no more up
 	how   failureKind
 	bound int // preemptions of the first failure
 
@@ -89,32 +98,73 @@ const (
 	asGiven
 )
 
-// begin finds out how the trace fails.
-func (s *shrinker) begin(tr *traces.Trace) error {
+// resolve reads the options, and makes the run that is given.
+func (s *shrinker) resolve(tr *traces.Trace) error {
 	s.given = s.o.Options
 	s.given.Record = true
 	if err := s.given.resolve(tr); err != nil {
 		return err
 	}
-	var first *failing
-	given := s.given.Seed != nil || s.given.Follow != nil && s.given.Follow.Schedule != nil
-	if given {
-		res, err := runOne(tr, s.given)
-		if err != nil {
-			return err
-		}
-		if s.want = brokenBy(res); s.want == "" {
-			return fmt.Errorf("%w: %s on %s, in the interleaving that is given", ErrNothingToShrink, tr.Name, res.Design)
-		}
-		first = &failing{res, -1}
+	s.o.Lines = s.given.Lines
+	if s.given.Seed == nil && (s.given.Follow == nil || s.given.Follow.Schedule == nil) {
+		return nil
 	}
+	res, err := runOne(tr, s.given)
+	if err != nil {
+		return err
+	}
+	if s.want = brokenBy(res); s.want == "" {
+		return fmt.Errorf("%w: %s on %s, in the interleaving that is given", ErrNothingToShrink, tr.Name, res.Design)
+	}
+	s.first = &failing{res, -1}
+	return nil
+}
+
+// quickly is how many executions decide whether a trace with fewer ranges fails.
+const quickly = 20
+
+// fewerRanges takes out ranges as long as any interleaving fails soon: what is left to
+// do costs as much as the trace has ranges. A trace that does not fail soon stays.
+func (s *shrinker) fewerRanges(text []byte, tr *traces.Trace) ([]byte, *traces.Trace, error) {
+	soon := func(tr *traces.Trace) *Result {
+		res, err := s.recorded(tr)
+		if err == nil && brokenBy(res) == "" {
+			var e *Exploration
+			if e, err = s.explore(tr, -1, quickly); err == nil {
+				res = e.Failed
+			}
+		}
+		if err != nil || res == nil || brokenBy(res) == "" || s.want != "" && brokenBy(res) != s.want {
+			return nil
+		}
+		return res
+	}
+	first := soon(tr)
+	if first == nil {
+		return text, tr, nil
+	}
+	want := s.want
+	s.want = brokenBy(first)
+	text = traces.MinimizeRanges(text, func(text []byte) bool {
+		s.tried++
+		tr, err := traces.Parse(s.name, bytes.NewReader(text))
+		return err == nil && !s.stop() && soon(tr) != nil
+	})
+	s.want = want
+	tr, err := traces.Parse(s.name, bytes.NewReader(text))
+	return text, tr, err
+}
+
+// begin finds out how the trace fails.
+func (s *shrinker) begin(tr *traces.Trace) error {
+	first := s.first
 	f, err := s.simplest(tr)
 	switch {
 	case err != nil:
 		return err
 	case f != nil:
 		first = f
-	case given:
+	case first != nil:
 		s.how = asGiven
 	default:
 		return fmt.Errorf("%w: %s on %s, in recorded order and in the interleavings with up to %d preemptions that were tried",
@@ -184,7 +234,7 @@ type failing struct {
 // first that breaks something decides.
 func (s *shrinker) fewest(tr *traces.Trace, bound int) (*failing, error) {
 	for k := 0; k <= bound; k++ {
-		e, err := s.explore(tr, k)
+		e, err := s.explore(tr, k, s.o.Executions)
 		if err != nil {
 			return nil, err
 		}
@@ -198,10 +248,10 @@ func (s *shrinker) fewest(tr *traces.Trace, bound int) (*failing, error) {
 	return nil, nil
 }
 
-// explore explores a trace with at most bound preemptions, as far as Executions go.
-func (s *shrinker) explore(tr *traces.Trace, bound int) (*Exploration, error) {
-	o := ExploreOptions{Options: s.given, Bounded: true, Bound: bound, Faults: s.o.Faults, Workers: 1}
-	left := s.o.Executions
+// explore explores a trace with at most bound preemptions, -1 for any number, in at
+// most left executions.
+func (s *shrinker) explore(tr *traces.Trace, bound, left int) (*Exploration, error) {
+	o := ExploreOptions{Options: s.given, Bounded: bound >= 0, Bound: bound, Faults: s.o.Faults, Workers: 1}
 	o.Stop = func() bool {
 		left--
 		return left < 0 || s.stop()

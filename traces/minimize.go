@@ -30,6 +30,13 @@ func Minimize(text []byte, fails func(text []byte) bool) []byte {
 	return bytes.Join(m.lines, nil)
 }
 
+// MinimizeRanges is Minimize for the ranges of batches alone.
+func MinimizeRanges(text []byte, fails func(text []byte) bool) []byte {
+	m := &minimizer{lines: bytes.SplitAfter(text, []byte("\n")), fails: fails}
+	m.ranges()
+	return bytes.Join(m.lines, nil)
+}
+
 // minimizer is a minimisation under way.
 type minimizer struct {
 	lines [][]byte // what is left, with their ends
@@ -92,12 +99,12 @@ func (m *minimizer) actions() {
 }
 
 // reduce looks for a small part of n elements that good accepts: it takes out ever
-// smaller runs. good keeps what it accepts, so that indices count in what was kept
-// last.
+// smaller runs, the last ones first. good keeps what it accepts, so that indices count
+// in what was kept last.
 func reduce(n int, good func(keep []int) bool) {
 	for size := max(n/2, 1); n > 0; size /= 2 {
-		for from := 0; from < n; {
-			end := min(from+size, n)
+		for end := n; end > 0; {
+			from := max(end-size, 0)
 			keep := make([]int, 0, n-(end-from))
 			for i := range n {
 				if i < from || i >= end {
@@ -106,9 +113,8 @@ func reduce(n int, good func(keep []int) bool) {
 			}
 			if good(keep) {
 				n = len(keep)
-			} else {
-				from = end
 			}
+			end = from
 		}
 		if size <= 1 {
 			return
