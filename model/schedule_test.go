@@ -146,12 +146,13 @@ func TestATraceIsUnprovenIfItsWindowIsNotEntered(t *testing.T) {
 func TestEveryWindowIsEnteredByATraceOfTheCorpus(t *testing.T) {
 	entered := map[string]string{}
 	for _, c := range corpus(t) {
-		for i, d := range []string{"batch", "wide"} {
-			for seed := range uint64(10) {
-				seed += uint64(10 * i)
-				for _, m := range runCorpus(t, c, Options{Design: d, Seed: &seed}).Marks {
-					entered[m] = c.name
-				}
+		for seed := uint64(0); seed < 4 && len(entered) < len(windows); seed++ {
+			o := Options{Design: []string{"batch", "wide"}[seed%2], Seed: &seed}
+			if seed < 2 {
+				o.Seed = nil
+			}
+			for _, m := range runCorpus(t, c, o).Marks {
+				entered[m] = c.name
 			}
 		}
 	}

@@ -11,14 +11,13 @@ package sim
 // Source: Burckhardt, Kothari, Musuvathi, Nagarakatte: A Randomized Scheduler with
 // Probabilistic Guarantees of Finding Bugs, ASPLOS 2010.
 //
-// Priorities alone starve: a task that has gone on for as many steps as a whole run
-// has falls behind, too.
+// Priorities alone starve: a run that has become twice as long as it should be goes on
+// at random.
 type PCT struct {
 	random  Seeded
 	length  uint64
 	changes []uint64 // steps, in no order
 	steps   uint64
-	alone   uint64 // steps of cur since another task ran
 	cur     *Task
 	rank    map[uint64]uint64 // by task key: higher runs first
 	low     uint64            // the next rank below all others
@@ -41,15 +40,15 @@ func (c *PCT) Preemptive() bool { return true }
 func (c *PCT) Steps() uint64 { return c.steps }
 
 // Next picks the task of the highest priority.
-func (c *PCT) Next(_ *Sim, _ *Task, can []*Task) *Task {
+func (c *PCT) Next(s *Sim, cur *Task, can []*Task) *Task {
 	c.steps++
+	if c.steps > 2*c.length {
+		return c.random.Next(s, cur, can)
+	}
 	for _, at := range c.changes {
 		if at == c.steps {
 			c.demote()
 		}
-	}
-	if c.alone >= c.length {
-		c.demote()
 	}
 	best := can[0]
 	for _, t := range can {
@@ -60,10 +59,7 @@ func (c *PCT) Next(_ *Sim, _ *Task, can []*Task) *Task {
 			best = t
 		}
 	}
-	if best != c.cur {
-		c.cur, c.alone = best, 0
-	}
-	c.alone++
+	c.cur = best
 	return best
 }
 
@@ -72,6 +68,5 @@ func (c *PCT) demote() {
 	if c.cur != nil {
 		c.low--
 		c.rank[c.cur.key] = c.low
-		c.alone = 0
 	}
 }

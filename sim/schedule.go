@@ -121,8 +121,11 @@ func parseEntry(text string) (e scheduleEntry, rest string, err error) {
 		name, _ = strconv.Unquote(quoted)
 		after = text[len(quoted):]
 	} else {
-		name, after, _ = strings.Cut(text, " ")
-		after = " " + after
+		end := strings.IndexByte(text, ' ')
+		if end < 0 {
+			end = len(text)
+		}
+		name, after = text[:end], text[end:]
 	}
 	word, rest, more := strings.Cut(after, ",")
 	rest = strings.TrimSpace(rest)
