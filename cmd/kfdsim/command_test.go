@@ -56,6 +56,10 @@ func TestGoldenOutputs(t *testing.T) {
 		"run-help":       {"run", "-h"},
 		"explore-help":   {"explore", "-h"},
 		"explore":        {"explore", "traces/seq-after-fault.trace"},
+		"compare":        {"compare", "-design", "single,batch,wide", "traces/fork-cow.trace", replaced},
+		"compare-tsv":    {"compare", "-explore", "-tsv", "-design", "batch,batch+seq-after-fault", "traces/seq-after-fault.trace"},
+		"shrink":         {"shrink", "-design", "batch+seq-after-fault", "traces/seq-after-fault.trace"},
+		"explore-stale":  {"explore", "-bound", "2", "-design", "batch+last-seq-only", "traces/last-seq-only.trace"},
 		"list-windows":   {"list", "windows"},
 		"overlay-help":   {"help", "overlay"},
 		"run":            {"run", replaced},
@@ -67,7 +71,9 @@ func TestGoldenOutputs(t *testing.T) {
 		"list-bad-table": {"list", "nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
 			s := kfdsim("", args...)
+			s.stdout = strings.ReplaceAll(s.stdout, os.TempDir(), "$TMPDIR")
 			got := "$ kfdsim " + strings.Join(args, " ") + "\n" + s.stdout + s.stderr
 			path := filepath.Join("cmd", "kfdsim", "testdata", name+".golden")
 			if *update {
@@ -102,6 +108,10 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"a depth without a seed":              {[]string{"run", "-pct", "3", replaced}, exitUsage, "for -seed"},
 		"one file for two results":            {[]string{"run", "-design", "all", "-o", "x", replaced}, exitUsage, "one trace on one design"},
 		"lines that are none":                 {[]string{"run", "-lines", "7", replaced}, exitUsage, "FIRST-LAST"},
+		"nothing to shrink":                   {[]string{"shrink", "-seed", "3", replaced}, exitFailed, "nothing fails"},
+		"shrink of two traces":                {[]string{"shrink", replaced, different}, exitUsage, "one trace and one design"},
+		"a bound without exploring":           {[]string{"compare", "-bound", "2", replaced}, exitUsage, "are for -explore"},
+		"a table that differs":                {[]string{"compare", "-design", "batch", different}, exitFailed, ""},
 		"explore without a trace":             {[]string{"explore"}, exitUsage, "no trace"},
 		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 0"},
 		"a trace that cannot be explored":     {[]string{"explore", noQueue}, exitUsage, noQueue + ":1:1: gpu.read: "},
