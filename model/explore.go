@@ -25,6 +25,10 @@ type ExploreOptions struct {
 	Workers int
 	// Stop is asked before every execution; true ends the exploration.
 	Stop func() bool
+
+	// accept, if not nil, says of an execution that broke a property whether it is one
+	// to end with.
+	accept func(*Result) bool
 }
 
 // Exploration is what all interleavings of a trace say about a design.
@@ -134,7 +138,7 @@ func (x *explored) visit(out any, g *sim.Guide) bool {
 		return false
 	}
 	x.outcomes[e.res.Outcome()]++
-	if e.res.Verdict == "ok" {
+	if e.res.Verdict == "ok" || x.o.accept != nil && !x.o.accept(e.res) {
 		return true
 	}
 	x.failed, x.guide = e.res, g

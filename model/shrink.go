@@ -238,7 +238,7 @@ func (s *shrinker) fewest(tr *traces.Trace, bound int) (*failing, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Failed != nil && (s.want == "" || brokenBy(e.Failed) == s.want) {
+		if e.Failed != nil {
 			return &failing{e.Failed, k}, nil
 		}
 		if e.Extent == "complete" || s.stopped {
@@ -252,6 +252,9 @@ func (s *shrinker) fewest(tr *traces.Trace, bound int) (*failing, error) {
 // most left executions.
 func (s *shrinker) explore(tr *traces.Trace, bound, left int) (*Exploration, error) {
 	o := ExploreOptions{Options: s.given, Bounded: bound >= 0, Bound: bound, Faults: s.o.Faults, Workers: 1}
+	if s.want != "" {
+		o.accept = func(res *Result) bool { return brokenBy(res) == s.want }
+	}
 	o.Stop = func() bool {
 		left--
 		return left < 0 || s.stop()
