@@ -7,6 +7,10 @@
 //	run.go        Run: trace + design + chooser -> Result
 //	runner.go     one run: machine, processes, lines
 //	order.go      who performs which line when; calls that strace split in two
+//	window.go     a part of a trace that interleaves, the rest in order
+//	explore.go    Explore: trace + design -> every interleaving
+//	schedule.go   one interleaving as text: how it is written down and followed
+//	marks.go      race windows that a run may enter
 //	proc.go       processes, threads, descriptors, fork, exec, exit, wait
 //	perform.go    one line of the trace      perform_mm.go perform_kfd.go …
 //	ambient.go    memory that the trace uses and never mapped

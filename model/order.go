@@ -103,8 +103,14 @@ func (th *thread) next(t *sim.Task) int {
 			r.lasso.reset()
 			return int(i)
 		}
-		if r.recorded && r.active == th && r.dispatch() && len(th.queue) > 0 {
-			continue
+		if r.recorded && r.active == th {
+			if r.dispatch() && len(th.queue) > 0 {
+				continue
+			}
+			if r.openWindow() {
+				t.Point()
+				continue
+			}
 		}
 		if th.killed() {
 			return -1
@@ -149,6 +155,9 @@ func (r *runner) nextLine() int {
 	for r.cursor < len(r.tr.Ops) {
 		i := r.cursor
 		op := &r.tr.Ops[i]
+		if r.window.awaits(op.Line) {
+			return -1
+		}
 		if op.Phase == traces.Unfinished && op.Call != traces.CallResume && r.waits(op) {
 			r.pending = append(r.pending, int32(i))
 			r.cursor++
@@ -201,16 +210,20 @@ func (r *runner) onIdle() bool {
 	if r.err != nil || r.unsupported != "" {
 		return false
 	}
+	r.closeWindow()
 	if r.recorded && r.phase == phaseLines {
 		for r.dispatch() {
 			if !r.active.task.Blocked() {
 				return true // else its earlier call has not returned
 			}
 		}
+		if r.openWindow() {
+			return true
+		}
 	}
 	switch r.phase {
 	case phaseLines:
-		r.phase = phaseSettled
+		r.phase, r.marks = phaseSettled, r.s.Marks()
 		// What is left is the same whatever came before it, so it has one order.
 		r.s.SetChooser(sim.RecordedOrder{})
 		r.settled()

@@ -194,7 +194,7 @@ func (r *runner) hasLines(th *thread) bool {
 	if len(th.queue) > 0 {
 		return true
 	}
-	if !r.recorded {
+	if !r.recorded && r.window == nil {
 		return false
 	}
 	for i := r.cursor; i < len(r.owner); i++ {

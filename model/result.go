@@ -15,6 +15,8 @@ type Result struct {
 	Design string `json:"design"`
 	// Seed is nil in recorded order.
 	Seed *uint64 `json:"seed,omitempty"`
+	// Order says more of the interleaving: "schedule" where one was followed, "pct N".
+	Order string `json:"order,omitempty"`
 
 	// Verdict is one word of design.md; Want is what the trace says it must be,
 	// empty when it does not say.
@@ -36,7 +38,12 @@ type Result struct {
 	Reads       []Read   `json:"reads,omitempty"`
 	SMI         []string `json:"smi,omitempty"`
 	Dumps       []string `json:"dumps,omitempty"`
-	tail        []sim.Event
+	// Marks are the race windows that were entered, by name.
+	Marks []string `json:"windows,omitempty"`
+	// Schedule is the interleaving, if Options.Record asked for it.
+	Schedule *sim.Schedule `json:"-"`
+	marks    sim.Marks
+	tail     []sim.Event
 }
 
 // OK says whether the run came out as it must: ok, or as the trace says.

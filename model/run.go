@@ -3,6 +3,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/kfdsim/kfdsim/model/kfd"
@@ -12,7 +13,8 @@ import (
 
 // Options say how to run a trace.
 type Options struct {
-	// Design is a name of the table; empty means batch.
+	// Design is a name of the table; empty means the one of the trace's
+	// counterexample, else batch.
 	Design string
 	// New, if not nil, makes the design in place of the table: one of your own,
 	// which Design then names. It is called for every run, from several goroutines
@@ -20,6 +22,18 @@ type Options struct {
 	New func() kfd.Design
 	// Seed, if not nil, runs one random interleaving instead of recorded order.
 	Seed *uint64
+	// PCT, if not 0, makes the interleaving of Seed one of probabilistic concurrency
+	// testing, of that depth: few switches, in the right places.
+	PCT int
+	// Follow, if not nil, is the interleaving to run, of which Design and New decide
+	// the design. A counterexample that the trace brings along is followed on its own
+	// design if neither Seed nor Follow says otherwise.
+	Follow *traces.Counterexample
+	// Lines, if not zero, are the lines that interleave; the rest acts in recorded
+	// order. The zero value means all lines, or those that Follow says.
+	Lines traces.LineSpan
+	// Record makes Result.Schedule say which interleaving ran.
+	Record bool
 	// NoChecks leaves the properties out (for measuring what they cost).
 	NoChecks bool
 }
@@ -28,22 +42,52 @@ type Options struct {
 //
 // The error is an *ErrUnknownDesign, or an *traces.Error when the trace asks for
 // what cannot be performed (a GPU access without a queue, a machine without
-// memory). Everything else is a Result.
+// memory) or brings a schedule that does not fit. Everything else is a Result.
 func Run(tr *traces.Trace, o Options) (*Result, error) {
 	if err := o.resolve(tr); err != nil {
 		return nil, err
 	}
-	var chooser sim.Chooser = sim.RecordedOrder{}
-	if o.Seed != nil {
-		chooser = sim.NewSeeded(*o.Seed)
+	res, err := runOne(tr, o)
+	if err != nil {
+		return nil, err
 	}
-	return runOnce(tr, chooser, o)
+	if w := notEntered(tr, res.Marks); w != "" && res.Verdict == "ok" && res.Want == "" {
+		res.Verdict, res.Reason = "unproven", unproven(w)
+	}
+	return res, nil
 }
+
+// runOne runs the interleaving that o asks for.
+//
+// Preconditions: o is resolved.
+func runOne(tr *traces.Trace, o Options) (*Result, error) {
+	switch {
+	case o.Seed != nil && o.PCT > 0:
+		steps := sim.NewPCT(*o.Seed, 1, pctFirst)
+		if _, err := runOnce(tr, steps, o); err != nil {
+			return nil, err
+		}
+		return runOnce(tr, sim.NewPCT(*o.Seed, o.PCT, steps.Steps()), o)
+	case o.Seed != nil:
+		return runOnce(tr, sim.NewSeeded(*o.Seed), o)
+	case o.Follow != nil && o.Follow.Schedule != nil:
+		return follow(tr, o)
+	}
+	return runOnce(tr, sim.RecordedOrder{}, o)
+}
+
+// pctFirst is how many steps a run is taken to have before the first has counted
+// them.
+const pctFirst = 10000
 
 // resolve finds the design and looks whether the trace's machine can be made.
 func (o *Options) resolve(tr *traces.Trace) error {
+	own := &tr.Directives.Counterexample
 	if o.Design == "" && o.New == nil {
 		o.Design = "batch"
+		if own.Design != "" {
+			o.Design = own.Design
+		}
 	}
 	if o.New == nil {
 		info, err := FindDesign(o.Design)
@@ -55,7 +99,21 @@ func (o *Options) resolve(tr *traces.Trace) error {
 	} else if o.Design == "" {
 		o.Design = o.New().Name()
 	}
+	if o.Follow == nil && o.Seed == nil && isOwn(own, o.Design) {
+		o.Follow = own
+	}
+	if o.Follow != nil && o.Lines == (traces.LineSpan{}) {
+		o.Lines = o.Follow.Lines
+	}
+	if err := checkWindows(tr); err != nil {
+		return err
+	}
 	return checkMachine(tr)
+}
+
+// isOwn says whether a trace's counterexample is one of a design.
+func isOwn(c *traces.Counterexample, design string) bool {
+	return c.Schedule != nil && isNameOf(cmp.Or(c.Design, "batch"), design)
 }
 
 // runOnce makes a machine, performs the trace on it, and takes it apart.
@@ -66,6 +124,9 @@ func runOnce(tr *traces.Trace, chooser sim.Chooser, o Options) (*Result, error) 
 	r.run()
 	res := r.result(o)
 	r.s.Close()
+	if o.Record {
+		res.Schedule = r.s.Recorded()
+	}
 	return res, r.err
 }
 
@@ -73,10 +134,7 @@ func runOnce(tr *traces.Trace, chooser sim.Chooser, o Options) (*Result, error) 
 // nothing moves any more.
 func (r *runner) run() {
 	r.s.Run()
-	if r.err != nil || r.unsupported != "" {
-		return
-	}
-	if r.s.Failure() == nil {
+	if r.s.Failure() == nil && !r.s.Stopped() {
 		r.endOfRun()
 	}
 }
@@ -94,13 +152,22 @@ func (r *runner) result(o Options) *Result {
 	for i := range r.drv.SMI {
 		res.SMI = append(res.SMI, r.drv.SMI[i].String())
 	}
-	for _, e := range r.tr.Directives.Result {
-		if res.Compared && isNameOf(e.Design, o.Design) {
-			res.Want = e.Verdict
-		}
+	switch {
+	case o.Follow != nil:
+		res.Order = "schedule"
+		res.Want = wanted(r.tr.Directives.Explore, o.Design)
+	case o.Seed != nil && o.PCT > 0:
+		res.Order = fmt.Sprintf("pct %d", o.PCT)
+	}
+	if res.Compared && res.Want == "" {
+		res.Want = wanted(r.tr.Directives.Result, o.Design)
 	}
 	res.Verdict, res.Reason = r.verdict()
 	res.Failure = r.s.Failure()
+	if res.marks = r.marks; r.phase == phaseLines {
+		res.marks = r.s.Marks()
+	}
+	res.Marks = namesOfMarks(res.marks)
 	return res
 }
 

@@ -24,6 +24,7 @@ type runner struct {
 	chk *checker
 
 	recorded bool // lines act in file order
+	window   *lineWindow
 	captured bool // strace wrote the trace, as opposed to a person
 
 	// lives are the tasks of the trace: a label that is used again is another
@@ -54,6 +55,7 @@ type runner struct {
 	reads       []Read
 	dumps       []string
 	rep         Report
+	marks       sim.Marks // when the end of the run began
 }
 
 // phase is how far the end of a run has come.
@@ -115,9 +117,17 @@ func checkMachine(tr *traces.Trace) error {
 }
 
 func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Options) *runner {
-	r := &runner{tr: tr, recorded: !chooser.Preemptive(), files: map[string]*mm.File{}, seen: map[*mm.MM]*phys.Map{}, barriers: map[string]*barrier{}}
+	r := &runner{tr: tr, files: map[string]*mm.File{}, seen: map[*mm.MM]*phys.Map{}, barriers: map[string]*barrier{}}
 	r.captured = tr.Timed || len(tr.Skipped) > 0
+	if o.Lines != (traces.LineSpan{}) && chooser.Preemptive() {
+		r.window = &lineWindow{span: o.Lines, inside: chooser}
+		chooser = sim.RecordedOrder{}
+	}
+	r.recorded = !chooser.Preemptive()
 	r.s = sim.New(sim.Options{Chooser: chooser})
+	if o.Record {
+		r.s.Record()
+	}
 	r.chk = newChecker(r.s)
 	d := &tr.Directives
 	gpus, limit := max(d.GPUs, 1), uint64(0)

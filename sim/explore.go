@@ -35,7 +35,8 @@ func (e *Exploration) Complete() bool { return !e.Stopped && !e.Cut }
 
 // Explore executes a program in all orders that can differ in what they do. run
 // makes the program with g as its chooser, runs it to its end, and returns what
-// visit is to see; visit returns false to end the exploration. run is called from
+// visit is to see; visit returns false to end the exploration. An execution whose
+// rest is known ends early (Guide.Ended). run is called from
 // several goroutines if there are several Workers, visit from the caller's, in an
 // order that does not depend on their number.
 func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Guide) bool) Exploration {
@@ -50,9 +51,7 @@ func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Gu
 		x.pool.await(j)
 		v := x.cut(j)
 		x.account(j)
-		if v != nil {
-			x.done.Known++
-		} else if !j.g.blocked && !visit(j.out, j.g) {
+		if !visit(j.out, j.g) {
 			x.done.Stopped = true
 			break
 		}
@@ -124,7 +123,7 @@ func (x *explorer) cut(j *job) *visited {
 	for k := len(g.prefix); k < len(g.steps); k++ {
 		s := &g.steps[k]
 		if v := x.states.m[s.state]; v != nil && v.covers(s.asleep) {
-			j.woken = s.woken
+			j.woken, g.cutAt = s.woken, s.state
 			j.shorten(k)
 			return v
 		}
@@ -141,8 +140,11 @@ func (x *explorer) account(j *job) {
 		panic("BUG: the same choices gave another execution")
 	}
 	x.done.Executions++
-	if j.g.blocked {
+	switch {
+	case j.g.blocked:
 		x.done.Redundant++
+	case j.g.cutAt != 0:
+		x.done.Known++
 	}
 	x.done.States += uint64(len(j.g.steps) - max(len(j.g.prefix)-1, 0))
 	x.done.Deepest = max(x.done.Deepest, len(j.g.steps))

@@ -88,6 +88,22 @@ func (a access) conflicts(b access) bool {
 	return a.object == b.object && !(a.kind.reads() && b.kind.reads()) && a.lo < b.hi && b.lo < a.hi
 }
 
+// Again returns a guide for one more run of the execution that g has guided.
+func (g *Guide) Again() *Guide {
+	again := &Guide{faults: g.faults}
+	for i := range g.steps {
+		again.prefix = append(again.prefix, g.steps[i].choice)
+		if g.steps[i].branch > 0 {
+			again.faults++
+		}
+	}
+	return again
+}
+
+// Ended says whether the execution went to its end, and not only to where the rest
+// was explored already.
+func (g *Guide) Ended() bool { return !g.blocked && g.cutAt == 0 }
+
 // Preemptive is true.
 func (g *Guide) Preemptive() bool { return true }
 
@@ -364,6 +380,13 @@ func (g *Guide) branch(t *Task) int {
 // MayFail says whether something that usually works fails here: a choice of the
 // exploration.
 func (t *Task) MayFail() bool {
-	g := t.sim.guide
-	return g != nil && g.branch(t) != 0
+	s := t.sim
+	fails := s.guide != nil && s.guide.branch(t) != 0
+	if c, ok := s.chooser.(*Replay); ok {
+		fails = c.mayFail()
+	}
+	if s.rec != nil {
+		s.rec.mayFail(fails)
+	}
+	return fails
 }

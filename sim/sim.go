@@ -41,6 +41,8 @@ type Sim struct {
 	objSeq   uint64
 	steps    uint64 // steps of all tasks under a preemptive chooser
 	guide    *Guide // the chooser, when it explores
+	rec      *recorder
+	marks    Marks
 
 	now    Time
 	timers timerHeap
@@ -267,6 +269,10 @@ func (s *Sim) startStep(t *Task) {
 // Stop ends Run after the present step, for reasons of the driver's own.
 func (s *Sim) Stop() { s.stopped = true }
 
+// Stopped says whether Run ended early: because of Stop, or because the chooser
+// chose nobody.
+func (s *Sim) Stopped() bool { return s.stopped }
+
 // restState hashes the whole state when every task rests, and is 0 otherwise, or
 // when there is no State.
 func (s *Sim) restState() uint64 {
@@ -327,6 +333,8 @@ func (s *Sim) chooseAmong(can []*Task) *Task {
 	t := s.chooser.Next(s, cur, can)
 	if t == nil {
 		s.stopped = true
+	} else if s.rec != nil && s.attn&attnPreempt != 0 {
+		s.rec.note(t, can)
 	}
 	return t
 }

@@ -19,6 +19,7 @@ type Task struct {
 	sim    *Sim
 	id     int
 	name   string
+	twin   int // which of the tasks with this name that live, counted from 1
 	state  taskState
 	daemon bool
 	// resting says that the task keeps nothing in mind: it is where a loop begins.
@@ -70,7 +71,12 @@ type abandoned struct{}
 // Go creates a runnable task. The body runs when the chooser picks it.
 func (s *Sim) Go(name string, body func(t *Task)) *Task {
 	s.nextID++
-	t := &Task{sim: s, id: s.nextID, name: name, Order: KernelOrder}
+	t := &Task{sim: s, id: s.nextID, name: name, twin: 1, Order: KernelOrder}
+	for _, x := range s.tasks {
+		if x.name == name {
+			t.twin = max(t.twin, x.twin+1)
+		}
+	}
 	if p := s.cur; p != nil {
 		p.taskSeq++
 		t.key = mix(p.key + p.taskSeq<<32)

@@ -171,7 +171,7 @@ func TestDirectivesAreDecoded(t *testing.T) {
 		"#: result: v2=stuck batch=ok\n#: result: single@6.12+D3=stale\n#: explore: batch=ok\n#: window: confirm-retry\n#: attach: yes\n")
 	require.Equal(t, Directives{Question: "does it: work?", Needs: []string{"fork", "swap", "numa=2"}, RAM: 64 << 20, Limit: -1,
 		Memlock: -1, GPUs: 2, Nodes: -1, Result: []Expectation{{"batch", "ok"}, {"single@6.12+D3", "stale"}, {"v2", "stuck"}},
-		Explore: []Expectation{{"batch", "ok"}}, Window: []string{"confirm-retry"}, Attach: true}, tr.Directives)
+		Explore: []Expectation{{"batch", "ok"}}, Window: []string{"confirm-retry"}, WindowLine: 10, Attach: true}, tr.Directives)
 }
 
 func TestErrnoNamesAndNumbersMatch(t *testing.T) {

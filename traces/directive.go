@@ -27,20 +27,26 @@ type Directives struct {
 	Result  []Expectation // in recorded order of lines; sorted by design
 	Explore []Expectation // over all interleavings; sorted by design
 	Window  []string
-	Attach  bool
+	// WindowLine is the first line that names one, 0 if none does.
+	WindowLine int
+	Attach     bool
+
+	// Of a counterexample: the interleaving that the file is about.
+	Counterexample
 }
 
 var noDirectives = Directives{RAM: -1, Swap: -1, Limit: -1, Memlock: -1, GPUs: -1, Nodes: -1}
 
 // directiveKeys are all keys, as an error lists them.
-const directiveKeys = "question, needs, ram, swap, limit, memlock, gpus, nodes, result, explore, window, attach"
+const directiveKeys = "question, needs, ram, swap, limit, memlock, gpus, nodes, result, explore, window, attach, " +
+	"design, lines, schedule"
 
 // directive decodes a `#: key: value` line. Lists may be continued on further lines; other keys stand once.
 func (d *decoder) directive(l *Line) *fault {
 	ds := &d.trace.Directives
 	key, at := string(l.Key), offset(l.raw, l.Text)
 	bad := func(why string) *fault { return &fault{at, "bad value of " + clip(l.Key), why} }
-	repeats := key == "needs" || key == "window" || key == "result" || key == "explore"
+	repeats := key == "needs" || key == "window" || key == "result" || key == "explore" || key == "schedule"
 	if !repeats && d.sawDirective[key] {
 		return &fault{offset(l.raw, l.Key), "second " + clip(l.Key) + " directive", "it may stand once"}
 	}
@@ -56,11 +62,30 @@ func (d *decoder) directive(l *Line) *fault {
 	case key == "needs":
 		ds.Needs = append(ds.Needs, listOf(l.Text)...)
 	case key == "window":
+		if ds.Window == nil {
+			ds.WindowLine = l.Num
+		}
 		ds.Window = append(ds.Window, listOf(l.Text)...)
 	case key == "result":
 		return d.expectations(l, &ds.Result)
 	case key == "explore":
 		return d.expectations(l, &ds.Explore)
+	case key == "design":
+		ds.Design = string(l.Text)
+		if strings.ContainsAny(ds.Design, separators) {
+			return bad("the name of one design")
+		}
+	case key == "lines":
+		w, err := ParseLineSpan(string(l.Text))
+		if err != nil {
+			return bad("FIRST-LAST, as 120-140")
+		}
+		ds.Lines = w
+	case key == "schedule":
+		if ds.Schedule == nil {
+			ds.File, ds.Line = d.trace.Name, l.Num
+		}
+		ds.Schedule = append(ds.Schedule, string(appendSqueezed(nil, l.Text)))
 	case key == "attach":
 		if v := string(l.Text); v != "yes" && v != "no" {
 			return bad("yes or no")

@@ -29,19 +29,50 @@ type documentFailure struct {
 	History  []string `json:"history"` // the last events, oldest first: "task: event"
 }
 
+// exploration is an exploration as JSON prints it.
+type exploration struct {
+	*model.Exploration
+	OK       bool      `json:"ok"`
+	Failed   *document `json:"failed,omitempty"`
+	Schedule string    `json:"schedule,omitempty"` // of the execution that failed
+}
+
+// documentOf returns a result as JSON prints it.
+func documentOf(res *model.Result) document {
+	d := document{Result: res, OK: res.OK()}
+	if f := res.Failure; f != nil {
+		d.Failure = &documentFailure{f.Verdict, f.Property, f.Title, f.Detail, f.Task, f.Step, f.Time, nil}
+		for _, e := range lastEvents(res) {
+			d.Failure.History = append(d.Failure.History, e.Task.Name()+": "+e.String())
+		}
+	}
+	return d
+}
+
 // writeDocument prints results as one JSON array.
 func writeDocument(w io.Writer, results []*model.Result) error {
 	docs := []document{}
 	for _, res := range results {
-		d := document{Result: res, OK: res.OK()}
-		if f := res.Failure; f != nil {
-			d.Failure = &documentFailure{f.Verdict, f.Property, f.Title, f.Detail, f.Task, f.Step, f.Time, nil}
-			for _, e := range lastEvents(res) {
-				d.Failure.History = append(d.Failure.History, e.Task.Name()+": "+e.String())
-			}
+		docs = append(docs, documentOf(res))
+	}
+	return writeJSON(w, docs)
+}
+
+// writeExplorations prints explorations as one JSON array.
+func writeExplorations(w io.Writer, found []*model.Exploration) error {
+	docs := []exploration{}
+	for _, e := range found {
+		d := exploration{Exploration: e, OK: e.OK()}
+		if e.Failed != nil {
+			failed := documentOf(e.Failed)
+			d.Failed, d.Schedule = &failed, e.Failed.Schedule.String()
 		}
 		docs = append(docs, d)
 	}
+	return writeJSON(w, docs)
+}
+
+func writeJSON(w io.Writer, docs any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

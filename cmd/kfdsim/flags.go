@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/kfdsim/kfdsim/traces"
 )
 
 // flags are the flags of one verb. Unlike the flag package's own, they may stand
@@ -109,6 +111,24 @@ func (z *size) Set(s string) error {
 	}
 	*z = size(n << shift)
 	return nil
+}
+
+// lineSpan is a part of a trace, FIRST-LAST.
+type lineSpan traces.LineSpan
+
+// String prints the span, nothing for all lines.
+func (l *lineSpan) String() string {
+	if *l == (lineSpan{}) {
+		return ""
+	}
+	return traces.LineSpan(*l).String()
+}
+
+// Set parses the span.
+func (l *lineSpan) Set(s string) error {
+	w, err := traces.ParseLineSpan(s)
+	*l = lineSpan(w)
+	return err
 }
 
 // shellWord quotes a word for a shell if it needs that.

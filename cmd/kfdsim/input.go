@@ -108,7 +108,31 @@ func (in *input) keep() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return keepBytes(data)
+}
+
+// keepBytes writes a trace to a temporary file whose name its contents decide.
+func keepBytes(data []byte) (string, error) {
 	sum := sha256.Sum256(data)
 	path := filepath.Join(os.TempDir(), "kfdsim-"+hex.EncodeToString(sum[:6])+".trace")
 	return path, os.WriteFile(path, data, 0o644)
+}
+
+// counterexample writes the trace with an interleaving to a file, or to one of its
+// own if path is empty, and returns its name.
+func (in *input) counterexample(path string, c *traces.Counterexample) (string, error) {
+	r, err := in.open()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return "", err
+	}
+	text = traces.AppendCounterexample(nil, text, c)
+	if path == "" {
+		return keepBytes(text)
+	}
+	return path, os.WriteFile(path, text, 0o644)
 }

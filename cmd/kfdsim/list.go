@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,9 @@ import (
 	"github.com/kfdsim/kfdsim/traces"
 )
 
+// listNames are the lists that there are.
+const listNames = "designs, defects, properties, windows or traces"
+
 // listVerb prints what there is to choose from.
 func listVerb(c *command, f *flags, args []string) int {
 	asJSON := f.Bool("json", false, "print one JSON document")
@@ -23,7 +25,7 @@ func listVerb(c *command, f *flags, args []string) int {
 	case done:
 		return status
 	case len(args) != 1:
-		return f.misused("name one list: designs, defects, properties or traces")
+		return f.misused("name one list: " + listNames)
 	}
 	t, err := listOf(args[0])
 	if err != nil {
@@ -65,10 +67,16 @@ func listOf(name string) (*table, error) {
 			t.rows = append(t.rows, []string{p.Name, p.Word, p.Protects, p.Source})
 		}
 		return t, nil
+	case "windows":
+		t := &table{columns: []string{"window", "story"}}
+		for _, w := range model.Windows() {
+			t.rows = append(t.rows, []string{w.Name, w.Story})
+		}
+		return t, nil
 	case "traces":
 		return listTraces(traces.Corpus())
 	}
-	return nil, fmt.Errorf("%s: not a list: designs, defects, properties or traces", name)
+	return nil, fmt.Errorf("%s: not a list: %s", name, listNames)
 }
 
 // listDefects lists what a design can be made with: where it was posted, where it
@@ -147,8 +155,5 @@ func (t *table) writeJSON(w io.Writer) error {
 		}
 		doc = append(doc, object)
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(doc)
+	return writeJSON(w, doc)
 }

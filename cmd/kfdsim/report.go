@@ -27,14 +27,10 @@ func writeReport(w io.Writer, res *model.Result, tail []sim.Event) {
 	fmt.Fprintf(w, lineFormat, "trace", res.Trace)
 	fmt.Fprintf(w, lineFormat, "hash", res.Hash)
 	fmt.Fprintf(w, lineFormat, "design", res.Design)
-	if res.Seed != nil {
-		fmt.Fprintf(w, lineFormat, "seed", *res.Seed)
-	} else {
-		fmt.Fprintf(w, lineFormat, "seed", "none (recorded order)")
-	}
+	fmt.Fprintf(w, lineFormat, "seed", orderOf(res))
 	fmt.Fprintf(w, lineFormat, "fingerprint", fmt.Sprintf("%s of %d events", res.Fingerprint, res.Events))
 	fmt.Fprintf(w, lineFormat, "virtual time", virtualTime(sim.Time(res.VirtualNS)))
-	writeVerdict(w, res)
+	writeVerdict(w, res.Verdict, res.Want)
 	fmt.Fprintln(w)
 	writeCounts(w, &res.Counts)
 	writeLimits(w, &res.Report)
@@ -42,15 +38,27 @@ func writeReport(w io.Writer, res *model.Result, tail []sim.Event) {
 	writeFailure(w, res, tail)
 }
 
-// writeVerdict prints the word, and what it should have been.
-func writeVerdict(w io.Writer, res *model.Result) {
-	word := res.Verdict
+// orderOf says which interleaving ran.
+func orderOf(res *model.Result) string {
 	switch {
-	case res.Want == "":
-	case res.Want == res.Verdict:
+	case res.Seed != nil && res.Order != "":
+		return fmt.Sprintf("%d (%s)", *res.Seed, res.Order)
+	case res.Seed != nil:
+		return fmt.Sprint(*res.Seed)
+	case res.Order != "":
+		return "none (" + res.Order + ")"
+	}
+	return "none (recorded order)"
+}
+
+// writeVerdict prints the word, and what it should have been.
+func writeVerdict(w io.Writer, word, want string) {
+	switch {
+	case want == "":
+	case want == word:
 		word += ", as the trace says"
 	default:
-		word += ", but the trace says " + res.Want
+		word += ", but the trace says " + want
 	}
 	fmt.Fprintf(w, lineFormat, "verdict", word)
 }
@@ -90,7 +98,7 @@ func writeLimits(w io.Writer, rep *model.Report) {
 
 // writeNotes prints what a reader could take for more than it is.
 func writeNotes(w io.Writer, res *model.Result) {
-	if !res.Compared {
+	if !res.Compared && res.Order != "schedule" {
 		fmt.Fprintf(w, lineFormat, "expectations", "not compared: several tasks ran in another order than the recorded one")
 	}
 	if res.Counts.BOs == 0 {

@@ -52,7 +52,7 @@ func TestOkAndWhatTheTraceWants(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			writeVerdict(&b, &model.Result{Verdict: c.verdict, Want: c.want})
+			writeVerdict(&b, c.verdict, c.want)
 			require.Equal(t, "verdict            "+c.line+"\n", b.String())
 		})
 	}

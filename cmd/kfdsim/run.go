@@ -3,11 +3,8 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/kfdsim/kfdsim/model"
 	"github.com/kfdsim/kfdsim/traces"
@@ -15,150 +12,98 @@ import (
 
 // runner is one invocation of run.
 type runner struct {
-	c       *command
-	out     *bufio.Writer
-	asJSON  bool
-	designs []string
-	seed    *uint64
+	judging
+	o        model.Options
+	schedule string // file, if one was named
+	file     string // where a counterexample goes, if one was asked for
 
-	ins      []input
-	results  []*model.Result
-	badInput bool
+	results []*model.Result
 }
 
 // runVerb runs every trace on every design.
 func runVerb(c *command, f *flags, args []string) int {
-	r := &runner{c: c, out: bufio.NewWriter(c.stdout)}
-	design := f.String("design", "batch", "`designs` to run, separated by commas; all means the correct ones; batch+D3 is one with a defect (list defects), v2-D2 one without")
+	r := &runner{judging: newJudging(c, "run")}
+	design := f.String("design", "", designUsage)
 	var seed optionalUint
 	f.Var(&seed, "seed", "run a random interleaving, which this `number` decides, instead of recorded order")
+	f.IntVar(&r.o.PCT, "pct", 0, "make the interleaving of -seed one with few switches: probabilistic concurrency testing of this `depth`")
+	f.StringVar(&r.schedule, "schedule", "", "run the interleaving that a `file` carries, and its design if -design names none")
+	f.Var((*lineSpan)(&r.o.Lines), "lines", "interleave only the lines `A-B`, the rest in recorded order")
 	f.BoolVar(&r.asJSON, "json", false, "print one JSON document instead of reports and verdicts")
-	schedule := f.String("schedule", "", "run the interleaving of a `file` (not built yet)")
+	f.StringVar(&r.file, "o", "", "write the interleaving that broke a property, with its trace and design, to a `file` that run replays")
 	args, status, done := f.parse(args)
-	if done {
+	switch {
+	case done:
 		return status
+	case r.o.PCT < 0 || r.o.PCT > 0 && seed.n == nil:
+		return f.misused("-pct is a depth from 1 on, for -seed")
+	case seed.n != nil && r.schedule != "":
+		return f.misused("-seed and -schedule are two interleavings")
 	}
-	if *schedule != "" {
-		c.complain("run: -schedule: not built yet")
-		return exitUnsupported
-	}
-	if len(args) == 0 {
-		return f.misused("no trace")
-	}
-	r.seed = seed.n
-	var err error
-	if r.designs, err = designsOf(*design); err != nil {
-		return f.misused("%v", err)
-	}
-	ins, forget, err := c.inputs(args)
+	r.o.Seed = seed.n
+	forget, status, done := r.prepare(f, *design, args)
 	defer forget()
-	if err != nil {
-		return c.unusable("run", err)
+	switch {
+	case done:
+		return status
+	case r.file != "" && len(r.ins)*len(r.designsFor()) > 1:
+		return f.misused("-o takes the interleaving of one trace on one design")
 	}
-	r.ins = ins
-	return r.run()
-}
-
-// designsOf returns the designs of a flag, each once.
-func designsOf(list string) ([]string, error) {
-	var names []string
-	for _, n := range strings.Split(list, ",") {
-		if n == "all" {
-			for _, d := range model.Designs() {
-				names = append(names, d.Name)
-			}
-			continue
-		}
-		d, err := model.FindDesign(n)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, d.Name)
-	}
-	var once []string
-	for _, n := range names {
-		if !slices.Contains(once, n) {
-			once = append(once, n)
-		}
-	}
-	return once, nil
-}
-
-// run does what the flags ask for: all input is checked before anything runs.
-func (r *runner) run() int {
-	if len(r.ins) > 1 {
-		for i := range r.ins {
-			var err error
-			if !r.c.await(func() { err = r.ins[i].check() }) {
-				return r.c.interrupted("run")
-			}
-			r.bad(err)
-		}
-	}
-	if r.badInput {
+	r.o.Record = r.file != ""
+	if err := r.loadSchedule(); err != nil {
+		c.badInput("run", err)
 		return exitUsage
 	}
-	finished := r.runAll()
+	finished := r.each(r.one)
 	if !r.badInput || len(r.results) > 0 {
 		r.end()
 	}
-	if err := r.out.Flush(); err != nil {
-		r.bad(err)
-	}
-	if !finished {
-		r.c.complain("run: interrupted: %d of %d runs were done", len(r.results), len(r.ins)*len(r.designs))
-		return exitInterrupted
-	}
-	return r.status()
+	return finish(&r.judging, finished, r.results)
 }
 
-// runAll makes every run and prints its report; false at Ctrl-C.
-func (r *runner) runAll() bool {
-	for i := range r.ins {
-		var tr *traces.Trace
-		var err error
-		if !r.c.await(func() { tr, err = r.ins[i].load() }) {
-			return false
-		}
-		if r.bad(err) {
-			continue
-		}
-		r.warnUnknown(tr)
-		for _, d := range r.designs {
-			var res *model.Result
-			if !r.c.await(func() { res, err = model.Run(tr, model.Options{Design: d, Seed: r.seed}) }) {
-				return false
-			}
-			if r.bad(err) {
-				break // what the trace asks for cannot be performed, whatever the design
-			}
-			r.results = append(r.results, res)
-			if !r.asJSON {
-				r.report(&r.ins[i], res)
-				r.out.Flush()
-			}
-		}
+// loadSchedule reads the file of -schedule.
+func (r *runner) loadSchedule() error {
+	if r.schedule == "" {
+		return nil
 	}
-	return true
+	in := input{name: r.schedule, path: r.schedule}
+	tr, err := in.load()
+	if err != nil {
+		return err
+	}
+	r.o.Follow = &tr.Directives.Counterexample
+	if r.o.Follow.Schedule == nil {
+		return &traces.Error{File: r.schedule, Line: 1, Col: 1, What: "no schedule", Why: "explore and shrink write files that have one"}
+	}
+	if r.designs == nil && r.o.Follow.Design != "" {
+		r.designs, err = designsOf(r.o.Follow.Design)
+	}
+	return err
 }
 
-// warnUnknown says which expectations no design will ever meet.
-func (r *runner) warnUnknown(tr *traces.Trace) {
-	for _, e := range tr.Directives.Result {
-		if _, err := model.FindDesign(e.Design); err != nil {
-			r.c.complain("run: %s: #: result: names a design that is not known: %s", tr.Name, e.Design)
+// one runs a trace on a design and prints the report.
+func (r *runner) one(in *input, tr *traces.Trace, design string) error {
+	o := r.o
+	o.Design = design
+	var res *model.Result
+	var err error
+	if !r.c.await(func() { res, err = model.Run(tr, o) }) {
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	r.results = append(r.results, res)
+	if r.file != "" && res.Verdict != "ok" && !res.Unsupported() {
+		if _, err := in.counterexample(r.file, res.Counterexample(o.Lines)); err != nil {
+			return err
 		}
 	}
-}
-
-// bad notes an error of the input, if it is one.
-func (r *runner) bad(err error) bool {
-	if err == nil {
-		return false
+	if !r.asJSON {
+		r.report(in, res)
+		r.out.Flush()
 	}
-	r.c.badInput("run", err)
-	r.badInput = true
-	return true
+	return nil
 }
 
 // report prints one report.
@@ -173,19 +118,21 @@ func (r *runner) report(in *input, res *model.Result) {
 		r.c.complain("run: the trace cannot be kept for a replay: %v", err)
 		path = in.name
 	}
-	fmt.Fprintf(r.out, "\nTo replay: %s\n\n", r.replay(path, res))
-}
-
-// replay returns the command that makes the same run again.
-func (r *runner) replay(path string, res *model.Result) string {
-	words := []string{r.c.self, "run", "-design", res.Design}
+	words := []string{"-design", res.Design}
 	if res.Seed != nil {
-		words = append(words, "-seed", fmt.Sprint(*res.Seed))
+		words = append(words, "-seed", strconv.FormatUint(*res.Seed, 10))
 	}
-	if strings.HasPrefix(path, "-") {
-		path = "." + string(os.PathSeparator) + path
+	if r.o.PCT > 0 {
+		words = append(words, "-pct", strconv.Itoa(r.o.PCT))
 	}
-	return strings.Join(append(words, shellWord(path)), " ")
+	if r.o.Lines != (traces.LineSpan{}) {
+		words = append(words, "-lines", r.o.Lines.String())
+	}
+	if r.schedule != "" {
+		words = append(words, "-schedule", r.schedule)
+	}
+	fmt.Fprintf(r.out, "\nTo replay: %s\n", r.c.command(path, append([]string{"run"}, words...)...))
+	fmt.Fprintf(r.out, "To shrink: %s\n\n", r.c.command(path, append([]string{"shrink"}, words...)...))
 }
 
 // end prints what comes after the reports.
@@ -199,22 +146,4 @@ func (r *runner) end() {
 	for _, res := range r.results {
 		fmt.Fprintf(r.out, "%s\t%s\t%s\n", res.Verdict, res.Design, res.Trace)
 	}
-}
-
-// status is the exit status of all runs together.
-func (r *runner) status() int {
-	status := exitOK
-	for _, res := range r.results {
-		switch {
-		case res.OK():
-		case !res.Unsupported():
-			status = exitFailed
-		case status == exitOK:
-			status = exitUnsupported
-		}
-	}
-	if r.badInput {
-		status = exitUsage
-	}
-	return status
 }

@@ -45,6 +45,12 @@ func InvalidateHSA(t *sim.Task, m *Mem, n *mm.IntervalNotifier, r *mm.NotifierRa
 	info.notifierLock.Lock(t)
 	n.SetSeq(t, curSeq)
 	hit := invalidate()
+	if f := m.fetching; f != nil && f.Start < r.End && r.Start < f.End {
+		t.Mark(MarkCallbackDuringFetch)
+	}
+	if !hit {
+		t.Mark(MarkGapHit)
+	}
 	if hit {
 		m.markInvalidLocked()
 		info.evictUserptrLocked(t, r)

@@ -36,6 +36,9 @@ func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
 	i.bos[last] = nil
 	i.bos = i.bos[:last]
 	m.removed = true
+	if i.evictedBOs != 0 {
+		t.Mark(MarkFreedWhileEvicted)
+	}
 	i.notifierLock.Unlock(t)
 }
 
@@ -44,6 +47,9 @@ func (i *ProcessInfo) remove(t *sim.Task, m *Mem) {
 // Preconditions: notifierLock is held.
 func (r *UserRange) MarkInvalidLocked() {
 	r.Invalid++
+	if r.gone {
+		r.Mem.P.drv.Sim.Mark(MarkEFAULTBeforeCallback)
+	}
 	if !r.noted {
 		r.noted = true
 		r.Mem.touched = append(r.Mem.touched, r)

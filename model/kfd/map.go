@@ -114,7 +114,13 @@ func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 		err = mo.Map(t, m)
 	} else {
 		for i := range m.Ranges {
-			if r := &m.Ranges[i]; r.dma && !m.rangeInvalid(t, r) {
+			r := &m.Ranges[i]
+			if !r.dma {
+				continue
+			}
+			if m.rangeInvalid(t, r) {
+				t.Mark(MarkMappedWhileInvalid)
+			} else {
 				m.writePTEs(t, pd, r)
 			}
 		}

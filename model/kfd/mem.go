@@ -37,6 +37,8 @@ type UserRange struct {
 	Absent uint32
 	// noted says that the range is in Mem.touched. Protected by notifierLock.
 	noted bool
+	// gone says that the last fetch found the memory gone, for MarkEFAULTBeforeCallback.
+	gone bool
 	// dma says that Mem.Pages holds the pages of the range and that they are
 	// mapped for DMA on every attachment in use. Protected by ProcessInfo.lock.
 	dma bool
@@ -78,6 +80,9 @@ type Mem struct {
 	// protected by notifierLock. pass is what the present pass looks at; protected
 	// by ProcessInfo.lock.
 	touched, pass []*UserRange
+	// fetching is the range whose pages are being fetched, for
+	// MarkCallbackDuringFetch.
+	fetching *UserRange
 
 	// Pages are the frames behind the BO by page of the BO: ttm->pages. Protected
 	// by ProcessInfo.lock.

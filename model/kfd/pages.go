@@ -60,6 +60,7 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 	if v := m.FindVMA(r.Start); v != nil && v.Start <= r.Start {
 		err = r.hmmRangeGetPages(t)
 	}
+	r.gone = err == errno.EFAULT
 	m.ReadUnlock(t)
 	m.Put(t)
 	r.Mem.P.drv.Counts.Fetches++
@@ -127,11 +128,13 @@ func (r *UserRange) watch() *mm.IntervalNotifier {
 // fault fetches the pages of a range since the seq that h has.
 func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
 	var err errno.Errno
+	r.Mem.fetching = r
 	if d := r.Mem.P.drv.defects; d.Any(fetchDefects) {
 		err = r.faultWithDefects(t, h, d)
 	} else {
 		err = mm.HMMRangeFault(t, h)
 	}
+	r.Mem.fetching, r.gone = nil, err == errno.EFAULT
 	switch err {
 	case 0:
 		r.HMM = h

@@ -184,6 +184,9 @@ func (p *Process) notifierRelease(t *sim.Task) {
 	p.gone = true
 	delete(p.drv.byMM, p.MM)
 	t.Log(fnRelease, uint64(p.MM.ID()), 0, 0)
+	if p.Info != nil && p.Info.restore.Running() {
+		t.Mark(MarkExitDuringRestore)
+	}
 	p.mutex.Lock(t)
 	queues := p.queues
 	p.queues = nil

@@ -103,6 +103,10 @@ func (i *ProcessInfo) validateInvalidUserPages(t *sim.Task) {
 // Kernel: the end of amdgpu_amdkfd_restore_userptr_worker.
 func (i *ProcessInfo) commit(t *sim.Task, evicted uint64) bool {
 	i.notifierLock.Lock(t)
+	i.markConfirm(t)
+	if i.evictedBOs != evicted {
+		t.Mark(MarkEvictedAgain)
+	}
 	ok := i.nothingSinceLocked(evicted) && i.confirmValidUserPagesLocked(t)
 	if ok {
 		i.evictedBOs = 0

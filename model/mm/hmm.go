@@ -85,6 +85,7 @@ func HMMRangeFault(t *sim.Task, r *HMMRange) errno.Errno {
 		// A fault may have slept: what was read so far may be stale.
 		if r.Notifier.CheckRetry(t, r.NotifierSeq) {
 			mm.sys.Counts.HMMBusy++
+			t.Mark(MarkFetchCollided)
 			break
 		}
 		err = w.walk(t)
@@ -191,11 +192,15 @@ func (w *hmmWalk) fault(t *sim.Task, v *VMA, end uint64) errno.Errno {
 		return errno.EPERM
 	}
 	stop := min(end, (w.last>>pmdShift+1)<<pmdShift)
-	if p, n := w.mm.runAt(w.last, step(t, w.last, end)); p.none() || p.swap() {
+	p, n := w.mm.runAt(w.last, step(t, w.last, end))
+	if p.none() || p.swap() {
 		stop = max(stop, w.last+n)
 	}
 	if err := w.mm.handleMMFaultRange(t, v, w.last, stop, write); err != 0 {
 		return errno.EFAULT
+	}
+	if now, _ := w.mm.runAt(w.last, 1); p.Accessible() && now.Accessible() && now.Frame() != p.Frame() {
+		t.Mark(MarkCOWBrokenByFetch)
 	}
 	return errno.EBUSY
 }

@@ -178,6 +178,7 @@ func (mm *MM) itreeInvalidate(t *sim.Task, s *subscriptions, r *NotifierRange) e
 			w.Invalidated(n, r, cur, ok)
 		}
 		if !ok && !r.Blockable {
+			t.Mark(MarkNonblockRefused)
 			t.Log(fnWouldBlock, r.Start<<PageShift, r.End<<PageShift, 0)
 			mm.invEnd(t, s, r)
 			return errno.EAGAIN
@@ -287,6 +288,7 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 		n.inTree = true
 		n.seq = s.seq - 1
 	case s.isInvalidating():
+		t.Mark(MarkInsertDeferred)
 		s.postpone(n)
 		n.seq = s.seq
 	default:
@@ -332,6 +334,7 @@ func IntervalNotifierRemove(t *sim.Task, n *IntervalNotifier) {
 	case !n.inTree:
 		s.undefer(n)
 	default:
+		t.Mark(MarkRemoveDeferred)
 		s.postpone(n)
 		seq = s.seq
 	}
@@ -369,6 +372,7 @@ func (n *IntervalNotifier) ReadBegin(t *sim.Task) uint64 {
 	busy := seq == s.seq
 	s.lock.Unlock(t)
 	if busy {
+		t.Mark(MarkReadBeginWaited)
 		s.wq.WaitEvent(t, func() bool { return s.seq != seq })
 	}
 	t.Log(fnReadBegin, n.Start<<PageShift, n.End<<PageShift, seq)

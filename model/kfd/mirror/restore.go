@@ -84,6 +84,7 @@ func publish(t *sim.Task, pd *kfd.ProcessDevice, ranges []*kfd.UserRange) bool {
 				r.Mem.MapRangeLocked(t, pd, r) // valid, and new to this GPU
 			}
 		case r.Notifier.ReadRetry(t, r.HMM.NotifierSeq):
+			t.Mark(kfd.MarkConfirmRetry)
 			r.DropFetch(t)
 			ok = false
 		default:
