@@ -124,7 +124,9 @@ type execution struct {
 }
 
 func (x *explored) run(g *sim.Guide) any {
-	res, err := runOnce(x.tr, g, x.o.Options)
+	o := x.o.Options
+	o.keep, o.stacks = 1, g.Coroutines()
+	res, err := runOnce(x.tr, g, o)
 	return execution{res, err}
 }
 

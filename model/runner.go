@@ -124,7 +124,7 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 		chooser = sim.RecordedOrder{}
 	}
 	r.recorded = !chooser.Preemptive()
-	r.s = sim.New(sim.Options{Chooser: chooser})
+	r.s = sim.New(sim.Options{Chooser: chooser, Keep: o.keep, Coroutines: o.stacks})
 	if o.Record {
 		r.s.Record()
 	}

@@ -106,6 +106,9 @@ func (x *explorer) bounded() bool { return x.o.Bound >= 0 }
 
 func (x *explorer) newJob(g *Guide) *job {
 	g.faults = x.o.Faults
+	g.steps = make([]step, 0, x.done.Deepest+16)
+	g.accesses = make([]access, 0, 2*x.done.Deepest)
+	g.enabled = make([]uint64, 0, 4*x.done.Deepest)
 	if x.caching() {
 		g.known = x.states.known
 	}

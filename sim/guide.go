@@ -21,6 +21,8 @@ type Guide struct {
 	sleep  []sleeper
 	from   int
 	faults int // how many allocations may still fail
+	// stacks are of the goroutine that executes.
+	stacks *Coroutines
 	// order is who runs after the prefix as long as that is possible: to come to
 	// what the prefix was made for.
 	order []uint64
@@ -99,6 +101,9 @@ func (g *Guide) Again() *Guide {
 	}
 	return again
 }
+
+// Coroutines returns what a run under g may use and leave for the next one.
+func (g *Guide) Coroutines() *Coroutines { return g.stacks }
 
 // Ended says whether the execution went to its end, and not only to where the rest
 // was explored already.
