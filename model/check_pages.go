@@ -298,9 +298,9 @@ func (c *checker) wrong(cl *claim, page uint64, property, what, detail string) {
 		title = "the GPU writes " + what
 	}
 	r := &cl.ms.m.Ranges[cl.k]
-	c.fail(property, title, fmt.Sprintf("%s: GPU address %#x (CPU address %#x, range %d at %s) is frame %#x; %s",
+	c.fail(property, title, fmt.Sprintf("%s: GPU address %#x (CPU address %#x, range %d at %s) is frame %#x of generation %d; %s",
 		c.boDetail(cl.ms, d), page<<mm.PageShift, (page-cl.ms.m.VA-r.Prefix+r.Start)<<mm.PageShift, cl.k,
-		span(r.Start, r.End), cl.run.At(page)&frameMask, detail))
+		span(r.Start, r.End), cl.run.At(page)&frameMask, c.sys.Mem.Gen(phys.PFN(cl.run.At(page)&frameMask)), detail))
 }
 
 // tlbAgrees judges what is cached when queues start: it must be what the page

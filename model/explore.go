@@ -111,7 +111,6 @@ type explored struct {
 	tr       *traces.Trace
 	o        ExploreOptions
 	outcomes map[string]uint64
-	marks    sim.Marks
 	failed   *Result
 	guide    *sim.Guide // of failed
 	err      error
@@ -136,10 +135,6 @@ func (x *explored) visit(out any, g *sim.Guide) bool {
 	if x.err = e.err; x.err != nil {
 		return false
 	}
-	x.marks |= e.res.marks
-	if !g.Ended() {
-		return true
-	}
 	x.outcomes[e.res.Outcome()]++
 	if e.res.Verdict == "ok" {
 		return true
@@ -156,6 +151,7 @@ func (x *explored) again() error {
 	if err == nil && res.Fingerprint != x.failed.Fingerprint {
 		panic("BUG: the same choices gave another execution")
 	}
+	res.Order = "schedule"
 	x.failed = res
 	return err
 }
@@ -164,7 +160,7 @@ func (x *explored) again() error {
 func (x *explored) sum(done *sim.Exploration) *Exploration {
 	e := &Exploration{Trace: x.tr.Name, Hash: x.tr.HashString(), Design: x.o.Design, Verdict: "ok", Failed: x.failed,
 		Executions: done.Executions, Redundant: done.Redundant, Known: done.Known, States: done.States, Deepest: done.Deepest,
-		Marks: namesOfMarks(x.marks), Want: wanted(x.tr.Directives.Explore, x.o.Design)}
+		Marks: namesOfMarks(done.Marks), Want: wanted(x.tr.Directives.Explore, x.o.Design)}
 	if w := wanted(x.tr.Directives.Result, x.o.Design); e.Want == "" && w != "differs" {
 		e.Want = w // recorded order is one of all
 	}

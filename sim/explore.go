@@ -26,6 +26,7 @@ type Exploration struct {
 	Known      uint64 // of them, ended in a state that was explored already
 	States     uint64 // nodes of the tree: points of choice or steps that no earlier execution went through
 	Deepest    int    // steps of the longest execution
+	Marks      Marks  // that some execution came to
 	Stopped    bool   // by Stop or by visit
 	Cut        bool   // Bound kept it from a choice
 }
@@ -35,10 +36,10 @@ func (e *Exploration) Complete() bool { return !e.Stopped && !e.Cut }
 
 // Explore executes a program in all orders that can differ in what they do. run
 // makes the program with g as its chooser, runs it to its end, and returns what
-// visit is to see; visit returns false to end the exploration. An execution whose
-// rest is known ends early (Guide.Ended). run is called from
-// several goroutines if there are several Workers, visit from the caller's, in an
-// order that does not depend on their number.
+// visit is to see; visit returns false to end the exploration. It does not see
+// executions that were given up because their rest was explored already. run is
+// called from several goroutines if there are several Workers, visit from the
+// caller's, in an order that does not depend on their number.
 func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Guide) bool) Exploration {
 	x := &explorer{o: o, pool: newPool(o.Workers, run), numbers: map[uint64]int{}}
 	x.states.m = map[uint64]*visited{}
@@ -51,7 +52,7 @@ func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Gu
 		x.pool.await(j)
 		v := x.cut(j)
 		x.account(j)
-		if !visit(j.out, j.g) {
+		if j.g.ended() && !visit(j.out, j.g) {
 			x.done.Stopped = true
 			break
 		}
@@ -143,6 +144,7 @@ func (x *explorer) account(j *job) {
 		panic("BUG: the same choices gave another execution")
 	}
 	x.done.Executions++
+	x.done.Marks |= j.g.marks
 	switch {
 	case j.g.blocked:
 		x.done.Redundant++

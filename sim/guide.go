@@ -42,6 +42,7 @@ type Guide struct {
 	blocked  bool   // ended because everything that could run was asleep
 	broken   bool   // the prefix did not fit
 	cutAt    uint64 // ended at this state, which is known; 0 if not
+	marks    Marks  // where it has come to
 
 	preemptions int
 }
@@ -65,6 +66,7 @@ type step struct {
 	state       uint64 // where the step began, if every task rested there, else 0
 	woken       []wake // then: who had been woken and had not run
 	asleep      []sleeper
+	marks       Marks
 }
 
 // access is an Access that outlives its run.
@@ -105,9 +107,9 @@ func (g *Guide) Again() *Guide {
 // Coroutines returns what a run under g may use and leave for the next one.
 func (g *Guide) Coroutines() *Coroutines { return g.stacks }
 
-// Ended says whether the execution went to its end, and not only to where the rest
+// ended says whether the execution went to its end, and not only to where the rest
 // was explored already.
-func (g *Guide) Ended() bool { return !g.blocked && g.cutAt == 0 }
+func (g *Guide) ended() bool { return !g.blocked && g.cutAt == 0 }
 
 // Preemptive is true.
 func (g *Guide) Preemptive() bool { return true }
@@ -115,6 +117,7 @@ func (g *Guide) Preemptive() bool { return true }
 // Next follows the prefix, then its own way among the tasks that are not asleep.
 func (g *Guide) Next(s *Sim, cur *Task, can []*Task) *Task {
 	g.endStep()
+	g.marks = s.marks
 	if !g.started && len(can) == 1 {
 		return can[0]
 	}
@@ -157,7 +160,7 @@ func (g *Guide) Next(s *Sim, cur *Task, can []*Task) *Task {
 	g.compare(lo, can)
 	st := step{choice: choice{t.key, -1}, name: t.name, enabled: [2]int32{lo, int32(len(g.enabled))}, preemptions: g.preemptions, state: state}
 	if state != 0 {
-		st.woken, st.asleep = slices.Clone(g.woken), slices.Clone(g.asleep)
+		st.woken, st.asleep, st.marks = slices.Clone(g.woken), slices.Clone(g.asleep), s.marks
 	}
 	if cur != nil {
 		st.cur = cur.key
@@ -322,6 +325,7 @@ func (g *Guide) endStep() {
 // end closes the last step of an execution: nobody can run any more, or what is
 // left was explored already. What tasks still wait for may have been there before.
 func (g *Guide) end(s *Sim) {
+	g.marks = s.marks
 	if g.open {
 		g.endStep()
 		g.compare(int32(len(g.enabled)), nil)

@@ -34,6 +34,7 @@ func (j *job) step(e int) (uint64, []access) {
 
 // shorten drops step k and what comes after it.
 func (j *job) shorten(k int) {
+	j.g.marks = j.g.steps[k].marks
 	j.g.steps, j.g.waiting, j.clocks = j.g.steps[:k], nil, j.clocks[:k]
 	j.g.blocked = false
 	keep := j.races[:0]

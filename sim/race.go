@@ -17,8 +17,9 @@ const RaceWidth = 75
 // not read.
 const raceColumns = 4
 
-// raceName is how much room the last column leaves for the name of a function.
-const raceName = 34
+// raceNames are how much room the last column leaves for the name of a function, at
+// least and at most: as much as the longest there needs.
+const raceNameMin, raceNameMax = 34, 46
 
 // Race draws events as the kernel's commit messages draw a race: a column per
 // task, one event per line from top to bottom, the names of C functions.
@@ -26,7 +27,8 @@ const raceName = 34
 // Columns begin less far apart than a name is long, because only one of them is
 // written on each line. The tasks that acted last are drawn; what the others did
 // is summed up in the last line. Equal events of one task that follow each other
-// are one line.
+// are one line. Arguments are written as far as they fit: with their names, without,
+// or only the first.
 //
 // The text has no line wider than RaceWidth and ends in a newline; it is empty
 // without events.
@@ -35,10 +37,7 @@ func Race(events []Event) string {
 		return ""
 	}
 	tasks, others := raceTasks(events)
-	step := 0
-	if len(tasks) > 1 {
-		step = (RaceWidth - raceName) / (len(tasks) - 1)
-	}
+	step := raceStep(events, tasks)
 	var b strings.Builder
 	raceHead(&b, tasks, step)
 	left := 0
@@ -48,18 +47,32 @@ func Race(events []Event) string {
 		for i+n < len(events) && events[i+n].Task == e.Task && events[i+n].Func == e.Func {
 			n++
 		}
-		i += n
 		col := slices.Index(tasks, e.Task)
 		if col < 0 {
 			left += n
-			continue
+		} else {
+			raceLine(&b, col*step, raceText(events[i:i+n], RaceWidth-col*step))
 		}
-		raceLine(&b, col*step, raceText(e, n, RaceWidth-col*step))
+		i += n
 	}
 	if left > 0 {
 		fmt.Fprintf(&b, "(left out: %d events of %d other tasks)\n", left, others)
 	}
 	return b.String()
+}
+
+// raceStep is how far apart columns begin.
+func raceStep(events []Event, tasks []*Task) int {
+	if len(tasks) < 2 {
+		return 0
+	}
+	room := raceNameMin
+	for i := range events {
+		if events[i].Task == tasks[len(tasks)-1] {
+			room = max(room, len(events[i].Func.name)+len("()"))
+		}
+	}
+	return (RaceWidth - min(room, raceNameMax)) / (len(tasks) - 1)
 }
 
 // raceTasks picks the tasks that acted last, in order of their first event, and
@@ -108,19 +121,36 @@ func raceHead(b *strings.Builder, tasks []*Task, step int) {
 	b.WriteString(names.String() + "\n" + rule.String() + "\n")
 }
 
-// raceText is an event as a call: with its arguments where they fit.
-func raceText(e *Event, n, width int) string {
-	times := ""
-	if n > 1 {
-		times = fmt.Sprintf(" x%d", n)
+// raceText is an event as a call, or several equal ones.
+func raceText(events []Event, width int) string {
+	e := &events[0]
+	if n := len(events); n > 1 {
+		return clip(fmt.Sprintf("%s() x%d", e.Func.name, n), width)
 	}
-	text := e.Func.name + "()" + times
-	if n == 1 {
-		if long := e.String(); len(long) <= width {
-			text = long
+	forms := []string{e.String()}
+	args := e.Func.args
+	var values []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "start" && i+1 < len(args) && args[i+1] == "end" {
+			values = append(values, fmt.Sprintf("[%#x,%#x)", e.Args[i], e.Args[i+1]))
+			i++
+			continue
+		}
+		values = append(values, fmt.Sprintf("%s=%#x", args[i], e.Args[i]))
+	}
+	for n := len(values); n > 0; n-- {
+		forms = append(forms, e.Func.name+"("+strings.Join(values[:n], ", ")+")")
+	}
+	if len(args) > 0 {
+		forms = append(forms, fmt.Sprintf("%s(%#x)", e.Func.name, e.Args[0]))
+	}
+	forms = append(forms, e.Func.name+"()")
+	for _, f := range forms[:len(forms)-1] {
+		if len(f) <= width {
+			return f
 		}
 	}
-	return clip(text, width)
+	return clip(forms[len(forms)-1], width)
 }
 
 func raceLine(b *strings.Builder, indent int, text string) {

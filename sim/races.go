@@ -21,11 +21,15 @@ type raceFinder struct {
 	width   int
 	clocks  []int32           // by step and column: the last step of that task that happened before, plus 1
 	last    []int             // by column: the task's latest step, -1
-	past    map[uint64][]past // by object
+	past    map[uint64]*pasts // by object
 	races   []race
 	first   []int32 // by column, of initials
 	initial []bool
 }
+
+// pasts are the accesses of one object, in order of their steps: all of them, and
+// those that a read may conflict with.
+type pasts struct{ all, writes []past }
 
 // past is an access of an earlier step.
 type past struct {
@@ -48,7 +52,7 @@ func (f *raceFinder) find(g *Guide) []race {
 	n := len(f.steps)
 	f.clocks = resize(f.clocks, n*f.width)
 	if f.past == nil {
-		f.past = map[uint64][]past{}
+		f.past = map[uint64]*pasts{}
 	}
 	clear(f.past)
 	for i := range f.steps {
@@ -134,8 +138,33 @@ func (f *raceFinder) step(i int) {
 		return // it never happened
 	}
 	for _, a := range g.touched(s) {
-		f.past[a.object] = append(f.past[a.object], past{a, int32(i)})
+		l := f.past[a.object]
+		if l == nil {
+			l = &pasts{}
+			f.past[a.object] = l
+		}
+		p := past{a, int32(i)}
+		l.all = f.remember(l.all, p)
+		if !a.kind.reads() {
+			l.writes = f.remember(l.writes, p)
+		}
 	}
+}
+
+// alikeWithin is how far back remember looks.
+const alikeWithin = 16
+
+// remember appends an access. An earlier one of the same task that is alike goes: the
+// later one happened after it, so that whatever is ordered with the later one, or
+// races with it, is ordered with the earlier one.
+func (f *raceFinder) remember(list []past, p past) []past {
+	for k := len(list) - 1; k >= max(0, len(list)-alikeWithin); k-- {
+		if list[k].access == p.access && f.steps[list[k].step].task == f.steps[p.step].task {
+			list = append(list[:k], list[k+1:]...)
+			break
+		}
+	}
+	return append(list, p)
 }
 
 func join(to, from []int32) {
@@ -162,7 +191,14 @@ func order(b, a Kind) (race, waits bool) {
 // against looks at the accesses before a of step i, latest first, adds their
 // clocks to c, and appends to ends the steps that race with i.
 func (f *raceFinder) against(i int, a access, c []int32, ends []int) []int {
-	before := f.past[a.object]
+	l := f.past[a.object]
+	if l == nil {
+		return ends
+	}
+	before := l.all
+	if a.kind.reads() {
+		before = l.writes
+	}
 	waited := false
 	for k := len(before) - 1; k >= 0; k-- {
 		b := &before[k]

@@ -42,7 +42,7 @@ func documentOf(res *model.Result) document {
 	d := document{Result: res, OK: res.OK()}
 	if f := res.Failure; f != nil {
 		d.Failure = &documentFailure{f.Verdict, f.Property, f.Title, f.Detail, f.Task, f.Step, f.Time, nil}
-		for _, e := range lastEvents(res) {
+		for _, e := range res.Excerpt() {
 			d.Failure.History = append(d.Failure.History, e.Task.Name()+": "+e.String())
 		}
 	}

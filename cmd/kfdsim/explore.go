@@ -134,12 +134,13 @@ func writeExploration(w io.Writer, e *model.Exploration, lines traces.LineSpan) 
 	fmt.Fprintf(w, lineFormat, "extent", e.Extent)
 	fmt.Fprintf(w, lineFormat, "executions", e.Executions)
 	fmt.Fprintf(w, lineFormat, "redundant", e.Redundant)
+	fmt.Fprintf(w, lineFormat, "known", e.Known)
 	fmt.Fprintf(w, lineFormat, "states", e.States)
 	fmt.Fprintf(w, lineFormat, "deepest", fmt.Sprintf("%d steps", e.Deepest))
 	fmt.Fprintf(w, lineFormat, "windows", orDash(strings.Join(e.Marks, ", ")))
 	switch {
 	case e.Failed != nil:
-		writeFailure(w, e.Failed, lastEvents(e.Failed))
+		writeFailure(w, e.Failed, e.Failed.Excerpt())
 	case e.Verdict != "ok":
 		fmt.Fprintf(w, "\n%s: %s\n", e.Verdict, e.Reason)
 	}

@@ -36,6 +36,16 @@ func (in *input) load() (*traces.Trace, error) {
 	return traces.Parse(in.name, r)
 }
 
+// text reads the whole trace as it is written.
+func (in *input) text() ([]byte, error) {
+	r, err := in.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
 // check reads the whole trace and keeps nothing of it.
 func (in *input) check() error {
 	r, err := in.open()
@@ -121,12 +131,7 @@ func keepBytes(data []byte) (string, error) {
 // counterexample writes the trace with an interleaving to a file, or to one of its
 // own if path is empty, and returns its name.
 func (in *input) counterexample(path string, c *traces.Counterexample) (string, error) {
-	r, err := in.open()
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(r)
+	text, err := in.text()
 	if err != nil {
 		return "", err
 	}

@@ -3,7 +3,7 @@
 // Command kfdsim runs traces of amdkfd user memory on designs of the driver and
 // says what breaks.
 //
-//	main.go    which verb, exit codes       run.go explore.go overlay.go check.go list.go  one verb each
+//	main.go    which verb, exit codes       run.go explore.go shrink.go overlay.go check.go list.go  one verb each
 //	judge.go   what the verbs that judge share
 //	flags.go   flags of every verb          input.go   traces that were named: spooled and checked
 //	report.go  what run prints for people   document.go  what -json prints
@@ -52,13 +52,14 @@ type verb struct {
 var verbs = []verb{
 	{"run", "[-design D[,D...]|all] [-seed N [-pct D] | -schedule FILE] [-lines A-B] [-o FILE] [-json] TRACE...", "run traces on designs, one interleaving each, and judge", runVerb},
 	{"explore", "[-design D[,D...]|all] [-bound N] [-budget 30s] [-workers N] [-faults N] [-lines A-B] [-o FILE] [-json] TRACE...", "go through all interleavings that matter, or say why not", exploreVerb},
+	{"shrink", "[-design D] [-seed N [-pct D] | -schedule FILE] [-faults N] [-lines A-B] [-o FILE] TRACE", "make a failing trace and its interleaving small: one file that run replays", shrinkVerb},
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
 	{"list", "[-json] designs|defects|properties|windows|traces", "what there is", listVerb},
 }
 
 // planned are the verbs whose names are taken already.
-var planned = []string{"compare", "score", "shrink", "fuzz", "capture", "hw", "vm"}
+var planned = []string{"compare", "score", "fuzz", "capture", "hw", "vm"}
 
 func main() {
 	interrupt := make(chan struct{})

@@ -18,9 +18,6 @@ import (
 // lineFormat is a line of a report: a name and a value.
 const lineFormat = "%-18s %v\n"
 
-// historyLines is how much of the history a failure shows.
-const historyLines = 40
-
 // writeReport prints what a run says: what ran, what happened, what was not taken
 // from the trace as it stands, and what broke; tail is the end of the history.
 func writeReport(w io.Writer, res *model.Result, tail []sim.Event) {
@@ -154,10 +151,4 @@ func writeFailure(w io.Writer, res *model.Result, tail []sim.Event) {
 	}
 	fmt.Fprintf(w, lineFormat+"\n", "seen by", where)
 	io.WriteString(w, sim.Race(tail))
-}
-
-// lastEvents returns the end of the history.
-func lastEvents(res *model.Result) []sim.Event {
-	tail := res.Tail()
-	return tail[max(0, len(tail)-historyLines):]
 }

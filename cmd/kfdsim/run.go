@@ -108,7 +108,7 @@ func (r *runner) one(in *input, tr *traces.Trace, design string) error {
 
 // report prints one report.
 func (r *runner) report(in *input, res *model.Result) {
-	writeReport(r.out, res, lastEvents(res))
+	writeReport(r.out, res, res.Excerpt())
 	if res.Verdict == "ok" || res.Verdict == "unsupported" {
 		fmt.Fprintln(r.out)
 		return

@@ -3,6 +3,8 @@
 package kfd
 
 import (
+	"fmt"
+
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/gpu"
 	"github.com/kfdsim/kfdsim/model/mm"
@@ -159,7 +161,8 @@ func (pd *ProcessDevice) restore(t *sim.Task, why Trigger) {
 	pd.Dev.dqmLock.Lock(t)
 	if pd.evicted == 0 || pd.reasons[why] == 0 {
 		t.Sim().Fail(sim.Failure{Verdict: "misuse", Property: "evict-paired",
-			Title: "queues resumed more often than they were stopped"})
+			Title:  "queues resumed more often than they were stopped",
+			Detail: fmt.Sprintf("process %s, GPU %d, trigger %d", pd.p.MM.Name, pd.Dev.ID(), why)})
 	} else {
 		pd.reasons[why]--
 		pd.evicted--

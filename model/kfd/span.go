@@ -3,6 +3,8 @@
 package kfd
 
 import (
+	"fmt"
+
 	"sort"
 
 	"github.com/kfdsim/kfdsim/model/errno"
@@ -104,7 +106,8 @@ func (x *RangeTree) TakeApart(t *sim.Task) {
 		t.Write(&x.obj, 0, 1)
 		if x.walks > 0 {
 			t.Sim().Fail(sim.Failure{Verdict: "misuse", Property: "range-tree",
-				Title: "the tree of ranges changes while a callback walks it"})
+				Title:  "the tree of ranges changes while a callback walks it",
+				Detail: fmt.Sprintf("%d ranges are left, %d callbacks walk", len(x.ranges), x.walks)})
 			return
 		}
 		x.ranges, x.top = x.ranges[1:], x.top[1:]

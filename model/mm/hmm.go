@@ -3,6 +3,8 @@
 package mm
 
 import (
+	"fmt"
+
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
@@ -54,7 +56,8 @@ type HMMRange struct {
 // Kernel: amdgpu_hmm_range_free; kvfree of hmm_pfns and kfree of the range.
 func (r *HMMRange) Free(t *sim.Task) {
 	if r.freed {
-		t.Sim().Fail(sim.Failure{Verdict: "misuse", Property: "fetch-freed-once", Title: "hmm_range freed twice"})
+		t.Sim().Fail(sim.Failure{Verdict: "misuse", Property: "fetch-freed-once", Title: "hmm_range freed twice",
+			Detail: fmt.Sprintf("the fetch of [%#x,%#x) under seq %d", r.Start<<PageShift, r.End<<PageShift, r.NotifierSeq)})
 		return
 	}
 	r.freed = true

@@ -3,6 +3,8 @@
 package mm
 
 import (
+	"fmt"
+
 	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/sim"
 )
@@ -327,7 +329,8 @@ func IntervalNotifierRemove(t *sim.Task, n *IntervalNotifier) {
 		if !s.tree.remove(n) {
 			s.lock.Unlock(t)
 			t.Sim().Fail(sim.Failure{Verdict: "misuse", Property: "notifier-once",
-				Title: "interval notifier removed twice"})
+				Title:  "interval notifier removed twice",
+				Detail: fmt.Sprintf("the notifier of [%#x,%#x)", n.Start<<PageShift, n.End<<PageShift)})
 			return
 		}
 		n.inTree = false
