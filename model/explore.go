@@ -90,7 +90,7 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 	if err := o.resolve(tr); err != nil {
 		return nil, err
 	}
-	o.Follow = nil
+	o.Follow, o.failing = nil, o.Faults > 0
 	x := &explored{tr: tr, o: o, outcomes: map[string]uint64{}}
 	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, NoStates: o.NoStates, Workers: o.Workers, Stop: o.Stop}
 	if o.Bounded {

@@ -37,6 +37,8 @@ type Options struct {
 	// keep is how many events of the history are kept, 0 for the usual number.
 	keep   int
 	stacks *sim.Coroutines
+	// failing says that allocations may fail.
+	failing bool
 	// NoChecks leaves the properties out (for measuring what they cost).
 	NoChecks bool
 }

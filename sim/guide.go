@@ -12,8 +12,9 @@ import "slices"
 // line, kernel tasks after them and sleepers last: the order that a person
 // expects, and the fewest preemptions.
 //
-// Nothing is written down before two tasks can run for the first time, nor after
-// the driver has taken the chooser away: there is nothing to choose.
+// Nothing is written down before two tasks can run for the first time, unless calls
+// may fail, nor after the driver has taken the chooser away: there is nothing to
+// choose.
 type Guide struct {
 	prefix []choice
 	// sleep is what need not run at the step from, the last of the prefix that a
@@ -118,7 +119,7 @@ func (g *Guide) Preemptive() bool { return true }
 func (g *Guide) Next(s *Sim, cur *Task, can []*Task) *Task {
 	g.endStep()
 	g.marks = s.marks
-	if !g.started && len(can) == 1 {
+	if !g.started && len(can) == 1 && g.faults == 0 {
 		return can[0]
 	}
 	g.started = true
