@@ -42,8 +42,14 @@ type toyRun struct {
 	tasks []*Task
 }
 
-func runToy(p toy, c Chooser) *toyRun {
+func runToy(p toy, c Chooser) *toyRun { return runToyOn(p, c, false) }
+
+// runToyOn is runToy that writes down what the chooser decides if record is true.
+func runToyOn(p toy, c Chooser, record bool) *toyRun {
 	r := &toyRun{s: New(Options{Chooser: c}), saw: make([]string, len(p)), at: make([]int, len(p))}
+	if record {
+		r.s.Record()
+	}
 	r.obj[0].Init(r.s, "0")
 	r.obj[1].Init(r.s, "1")
 	r.m.Init(r.s, NewLockClass("m"))

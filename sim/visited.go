@@ -97,7 +97,7 @@ func (x *explorer) note(j *job, from int) {
 	if !x.caching() {
 		return
 	}
-	at := x.stateBefore(from + 1)
+	at := x.stateBefore(min(from+1, len(x.stack)))
 	for e := from; e < len(j.clocks); e++ {
 		if e < len(x.stack) && x.stack[e].state != 0 {
 			at = e
