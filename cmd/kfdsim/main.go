@@ -54,11 +54,12 @@ var verbs = []verb{
 	{"explore", "[-design D[,D...]|all] [-bound N] [-budget 30s] [-workers N] [-faults N] [-lines A-B] [-o FILE] [-json] TRACE...", "go through all interleavings that matter, or say why not", exploreVerb},
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
+	{"compare", "-liveness [-design D[,D...]|all] [-ranges N[,N...]] [-seed N] [-tsv|-json]", "how long restores take while memory goes on being invalidated", compareVerb},
 	{"list", "[-json] designs|defects|properties|windows|traces", "what there is", listVerb},
 }
 
 // planned are the verbs whose names are taken already.
-var planned = []string{"compare", "score", "shrink", "fuzz", "capture", "hw", "vm"}
+var planned = []string{"score", "shrink", "fuzz", "capture", "hw", "vm"}
 
 func main() {
 	interrupt := make(chan struct{})
