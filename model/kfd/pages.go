@@ -145,15 +145,24 @@ func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
 			h.Free(t)
 			return errno.ENOMEM
 		}
-		r.HMM = h
-		if w := r.Mem.P.drv.watch; w != nil {
-			w.Fetched(r)
-		}
+		r.KeepFetch(h)
 		return 0
 	case errno.EBUSY:
 		return errno.EAGAIN
 	default:
 		return err
+	}
+}
+
+// KeepFetch notes what hmm_range_fault has fetched for the range, until a commit
+// confirms it or DropFetch lets it go. GetUserPages and GetRanges do that; a design
+// that calls hmm_range_fault itself does it here.
+//
+// Preconditions: ProcessInfo.lock is held; r.HMM is nil.
+func (r *UserRange) KeepFetch(h *mm.HMMRange) {
+	r.HMM = h
+	if w := r.Mem.P.drv.watch; w != nil {
+		w.Fetched(r)
 	}
 }
 
