@@ -94,7 +94,7 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 	if err := o.resolve(tr); err != nil {
 		return nil, err
 	}
-	o.Follow = nil
+	o.Follow, o.failing = nil, o.Faults > 0
 	x := &explored{tr: tr, o: o, outcomes: map[string]uint64{}}
 	so := sim.ExploreOptions{Bound: -1, Faults: o.Faults, NoStates: o.NoStates, Workers: o.Workers, Stop: o.Stop}
 	if o.Bounded {
@@ -127,7 +127,9 @@ type execution struct {
 }
 
 func (x *explored) run(g *sim.Guide) any {
-	res, err := runOnce(x.tr, g, x.o.Options)
+	o := x.o.Options
+	o.keep, o.stacks = 1, g.Coroutines()
+	res, err := runOnce(x.tr, g, o)
 	return execution{res, err}
 }
 

@@ -159,7 +159,9 @@ func gotText(val uint64, err errno.Errno) string {
 // compared says whether what the trace records must come out. The record is of one
 // order of the lines; where several tasks run in another one, other results are no
 // difference.
-func (r *runner) compared() bool { return r.recorded && r.window == nil || len(r.lives) == 1 }
+func (r *runner) compared() bool {
+	return !r.failing && (r.recorded && r.window == nil || len(r.lives) == 1)
+}
 
 // callName names a call for a report; an ioctl by its request.
 func callName(op *traces.Op) string {

@@ -273,6 +273,9 @@ func (r *runner) free(t *sim.Task, th *thread, p *kfd.Process, label uint64) err
 func (r *runner) gpuAccess(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Errno, bool) {
 	p := th.kfd()
 	id := uint32(op.A[0])
+	if r.failing && (p == nil || !p.HasQueue(id)) {
+		return 0, errno.ENODEV, false // CREATE_QUEUE failed
+	}
 	if p == nil || uint64(id) != op.A[0] || !p.HasQueue(id) {
 		r.fail(op, op.Call.String(), "the process has no queue on this GPU: CREATE_QUEUE comes first")
 		return 0, 0, false

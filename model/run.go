@@ -34,6 +34,11 @@ type Options struct {
 	Lines traces.LineSpan
 	// Record makes Result.Schedule say which interleaving ran.
 	Record bool
+	// keep is how many events of the history are kept, 0 for the usual number.
+	keep   int
+	stacks *sim.Coroutines
+	// failing says that allocations may fail.
+	failing bool
 	// NoChecks leaves the properties out (for measuring what they cost).
 	NoChecks bool
 }

@@ -24,6 +24,7 @@ type runner struct {
 	chk *checker
 
 	recorded bool // lines act in file order
+	failing  bool // allocations may fail that did not when the trace was recorded
 	window   *lineWindow
 	captured bool // strace wrote the trace, as opposed to a person
 
@@ -123,8 +124,8 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 		r.window = &lineWindow{span: o.Lines, inside: chooser}
 		chooser = sim.RecordedOrder{}
 	}
-	r.recorded = !chooser.Preemptive()
-	r.s = sim.New(sim.Options{Chooser: chooser})
+	r.recorded, r.failing = !chooser.Preemptive(), o.failing
+	r.s = sim.New(sim.Options{Chooser: chooser, Keep: o.keep, Coroutines: o.stacks})
 	if o.Record {
 		r.s.Record()
 	}

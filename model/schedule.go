@@ -36,6 +36,7 @@ func follow(tr *traces.Trace, o Options) (*Result, error) {
 	if err != nil {
 		return nil, bad("bad schedule", err)
 	}
+	o.failing = schedule.Fails()
 	c := sim.NewReplay(schedule)
 	res, err := runOnce(tr, c, o)
 	if err != nil {

@@ -36,9 +36,10 @@ func (e *Exploration) Complete() bool { return !e.Stopped && !e.Cut }
 
 // Explore executes a program in all orders that can differ in what they do. run
 // makes the program with g as its chooser, runs it to its end, and returns what
-// visit is to see; visit returns false to end the exploration. run is called from
-// several goroutines if there are several Workers, visit from the caller's, in an
-// order that does not depend on their number.
+// visit is to see; visit returns false to end the exploration. It does not see
+// executions that were given up because their rest was explored already. run is
+// called from several goroutines if there are several Workers, visit from the
+// caller's, in an order that does not depend on their number.
 func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Guide) bool) Exploration {
 	x := &explorer{o: o, pool: newPool(o.Workers, run), numbers: map[uint64]int{}}
 	x.states.m = map[uint64]*visited{}
@@ -51,9 +52,7 @@ func Explore(o ExploreOptions, run func(g *Guide) any, visit func(out any, g *Gu
 		x.pool.await(j)
 		v := x.cut(j)
 		x.account(j)
-		if v != nil {
-			x.done.Known++
-		} else if !j.g.blocked && !visit(j.out, j.g) {
+		if j.g.ended() && !visit(j.out, j.g) {
 			x.done.Stopped = true
 			break
 		}
@@ -108,6 +107,9 @@ func (x *explorer) bounded() bool { return x.o.Bound >= 0 }
 
 func (x *explorer) newJob(g *Guide) *job {
 	g.faults = x.o.Faults
+	g.steps = make([]step, 0, x.done.Deepest+16)
+	g.accesses = make([]access, 0, 2*x.done.Deepest)
+	g.enabled = make([]uint64, 0, 4*x.done.Deepest)
 	if x.caching() {
 		g.known = x.states.known
 	}
@@ -125,7 +127,7 @@ func (x *explorer) cut(j *job) *visited {
 	for k := len(g.prefix); k < len(g.steps); k++ {
 		s := &g.steps[k]
 		if v := x.states.m[s.state]; v != nil && v.covers(s.asleep) {
-			j.woken = s.woken
+			j.woken, g.cutAt = s.woken, s.state
 			j.shorten(k)
 			return v
 		}
@@ -143,8 +145,11 @@ func (x *explorer) account(j *job) {
 	}
 	x.done.Executions++
 	x.done.Marks |= j.g.marks
-	if j.g.blocked {
+	switch {
+	case j.g.blocked:
 		x.done.Redundant++
+	case j.g.cutAt != 0:
+		x.done.Known++
 	}
 	x.done.States += uint64(len(j.g.steps) - max(len(j.g.prefix)-1, 0))
 	x.done.Deepest = max(x.done.Deepest, len(j.g.steps))

@@ -12,8 +12,9 @@ import "slices"
 // line, kernel tasks after them and sleepers last: the order that a person
 // expects, and the fewest preemptions.
 //
-// Nothing is written down before two tasks can run for the first time, nor after
-// the driver has taken the chooser away: there is nothing to choose.
+// Nothing is written down before two tasks can run for the first time, unless calls
+// may fail, nor after the driver has taken the chooser away: there is nothing to
+// choose.
 type Guide struct {
 	prefix []choice
 	// sleep is what need not run at the step from, the last of the prefix that a
@@ -21,6 +22,8 @@ type Guide struct {
 	sleep  []sleeper
 	from   int
 	faults int // how many allocations may still fail
+	// stacks are of the goroutine that executes.
+	stacks *Coroutines
 	// order is who runs after the prefix as long as that is possible: to come to
 	// what the prefix was made for.
 	order []uint64
@@ -102,6 +105,13 @@ func (g *Guide) Again() *Guide {
 	return again
 }
 
+// Coroutines returns what a run under g may use and leave for the next one.
+func (g *Guide) Coroutines() *Coroutines { return g.stacks }
+
+// ended says whether the execution went to its end, and not only to where the rest
+// was explored already.
+func (g *Guide) ended() bool { return !g.blocked && g.cutAt == 0 }
+
 // Preemptive is true.
 func (g *Guide) Preemptive() bool { return true }
 
@@ -109,7 +119,7 @@ func (g *Guide) Preemptive() bool { return true }
 func (g *Guide) Next(s *Sim, cur *Task, can []*Task) *Task {
 	g.endStep()
 	g.marks = s.marks
-	if !g.started && len(can) == 1 {
+	if !g.started && len(can) == 1 && g.faults == 0 {
 		return can[0]
 	}
 	g.started = true

@@ -50,16 +50,22 @@ func newJob(g *Guide) *job {
 	return &job{g: g, ready: make(chan struct{})} // order: see pool
 }
 
+// worker is what a goroutine that executes jobs keeps from one to the next.
+type worker struct {
+	finder raceFinder
+	stacks Coroutines
+}
+
 // pool executes jobs in goroutines, and in the one that waits for them. What comes
 // of a job depends on its guide alone, and whoever waits asks for jobs in an order
 // of its own: which goroutine was faster is never seen.
 type pool struct {
-	run    func(g *Guide) any
-	spare  int       // goroutines
-	queue  chan *job // order: see above
-	wg     sync.WaitGroup
-	finder raceFinder // of the goroutine that waits
-	ended  atomic.Bool
+	run   func(g *Guide) any
+	spare int       // goroutines
+	queue chan *job // order: see above
+	wg    sync.WaitGroup
+	own   worker // of the goroutine that waits
+	ended atomic.Bool
 }
 
 func newPool(workers int, run func(g *Guide) any) *pool {
@@ -74,10 +80,11 @@ func newPool(workers int, run func(g *Guide) any) *pool {
 
 func (p *pool) serve() {
 	defer p.wg.Done()
-	var f raceFinder
+	var w worker
+	defer w.stacks.Close()
 	for j := range p.queue {
 		if !p.ended.Load() && j.taken.CompareAndSwap(false, true) {
-			p.execute(j, &f)
+			p.execute(j, &w)
 		}
 	}
 }
@@ -93,16 +100,17 @@ func (p *pool) start(j *job) { p.queue <- j }
 // await returns when j has been executed.
 func (p *pool) await(j *job) {
 	if j.taken.CompareAndSwap(false, true) {
-		p.execute(j, &p.finder)
+		p.execute(j, &p.own)
 		return
 	}
 	<-j.ready
 }
 
-func (p *pool) execute(j *job, f *raceFinder) {
+func (p *pool) execute(j *job, w *worker) {
+	j.g.stacks = &w.stacks
 	j.out = p.run(j.g)
-	j.races = f.find(j.g)
-	j.columns, j.clocks = f.copy()
+	j.races = w.finder.find(j.g)
+	j.columns, j.clocks = w.finder.copy()
 	close(j.ready)
 }
 
@@ -111,4 +119,5 @@ func (p *pool) close() {
 	p.ended.Store(true)
 	close(p.queue)
 	p.wg.Wait()
+	p.own.stacks.Close()
 }

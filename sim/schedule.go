@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,6 +42,11 @@ func (e *scheduleEntry) String() string {
 
 // Len returns the number of elements.
 func (c *Schedule) Len() int { return len(c.entries) }
+
+// Fails says whether a call of MayFail fails.
+func (c *Schedule) Fails() bool {
+	return slices.ContainsFunc(c.entries, func(e scheduleEntry) bool { return e.task == "" })
+}
 
 // Switches returns how often the schedule goes from one task to another.
 func (c *Schedule) Switches() int {

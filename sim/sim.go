@@ -18,6 +18,8 @@ const (
 type Options struct {
 	// Chooser decides who runs next; nil means recorded order.
 	Chooser Chooser
+	// Coroutines, if not nil, are used and left for the next Sim.
+	Coroutines *Coroutines
 	// Keep is the number of history events kept for a report (rounded up to a
 	// power of two); 0 means 1024. The fingerprint always covers all of them.
 	Keep int
@@ -47,6 +49,9 @@ type Sim struct {
 	now    Time
 	timers timerHeap
 	tmSeq  uint64
+
+	stacks    *Coroutines
+	ownStacks bool
 
 	hist    History
 	lockdep lockdep
@@ -79,6 +84,9 @@ func New(o Options) *Sim {
 	}
 	s := &Sim{}
 	s.SetChooser(o.Chooser)
+	if s.stacks = o.Coroutines; s.stacks == nil {
+		s.stacks, s.ownStacks = &Coroutines{}, true
+	}
 	s.hist.init(o.Keep)
 	return s
 }
@@ -348,7 +356,13 @@ func (s *Sim) resume(t *Task) {
 	if t.state != stateRunnable {
 		s.fire(t)
 	}
-	if _, more := t.next(); !more {
+	if t.stack == nil {
+		t.stack = s.stacks.get()
+		t.stack.task = t
+	}
+	if t.stack.next(); t.stack.task == nil {
+		s.stacks.put(t.stack)
+		t.stack = nil
 		s.finish(t)
 	}
 	if s.attn&attnDirty != 0 {
@@ -389,7 +403,14 @@ func (s *Sim) BlockedTasks() []*Task {
 func (s *Sim) Close() {
 	s.dead = true
 	for _, t := range s.tasks {
-		t.stop()
+		if t.stack != nil {
+			t.stack.next()
+			s.stacks.put(t.stack)
+			t.stack = nil
+		}
+	}
+	if s.ownStacks {
+		s.stacks.Close()
 	}
 	s.tasks, s.runnable = nil, nil
 }

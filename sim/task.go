@@ -2,8 +2,6 @@
 
 package sim
 
-import "iter"
-
 type taskState uint8
 
 const (
@@ -31,9 +29,8 @@ type Task struct {
 	// tasks carry their line; kernel tasks keep the default, after all lines.
 	Order uint64
 
-	next  func() (struct{}, bool)
-	stop  func()
-	yield func(struct{}) bool
+	body  func(t *Task)
+	stack *coroutine // nil before its first step and after its last
 
 	wake  uint64 // wakeSeq when it last became runnable
 	timer timer  // pending deadline, if any
@@ -65,9 +62,6 @@ type Task struct {
 // KernelOrder is the default rank of a task: after every line of a trace.
 const KernelOrder = ^uint64(0)
 
-// abandoned unwinds a task whose run ended early.
-type abandoned struct{}
-
 // Go creates a runnable task. The body runs when the chooser picks it.
 func (s *Sim) Go(name string, body func(t *Task)) *Task {
 	s.nextID++
@@ -86,17 +80,7 @@ func (s *Sim) Go(name string, body func(t *Task)) *Task {
 	}
 	t.signal = Object{id: ^t.key, class: "signal"}
 	t.done.obj = Object{id: mix(^t.key), class: "exit"}
-	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
-		defer func() {
-			if r := recover(); r != nil {
-				if _, ok := r.(abandoned); !ok {
-					panic(r)
-				}
-			}
-		}()
-		t.yield = yield
-		body(t)
-	})
+	t.body = body
 	s.tasks = append(s.tasks, t)
 	t.state = stateBlocked
 	s.makeRunnable(t)
@@ -153,7 +137,7 @@ func (t *Task) switchOut() {
 	if t.sim.dead {
 		panic(abandoned{})
 	}
-	if !t.yield(struct{}{}) {
+	if !t.stack.yield(struct{}{}) || t.sim.dead {
 		panic(abandoned{})
 	}
 }

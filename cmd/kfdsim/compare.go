@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"runtime"
@@ -52,27 +53,31 @@ func (c *cell) Unsupported() bool { return c.Cannot }
 
 // compareVerb judges traces on designs and prints a table.
 func compareVerb(c *command, f *flags, args []string) int {
+	live := newLivenessFlags(f)
 	x := &comparer{judging: newJudging(c, "compare")}
-	design := f.String("design", "all", designUsage)
+	design := f.String("design", "", "`designs` to compare, separated by commas; all means the correct ones, as none does")
 	f.BoolVar(&x.explore, "explore", false, "compare what all interleavings say, not recorded order")
 	var bound optionalUint
 	f.Var(&bound, "bound", "with -explore, interleavings with at most this `number` of preemptions")
 	f.DurationVar(&x.budget, "budget", 0, "with -explore, stop each exploration after this `time`, as 30s (0: never)")
-	f.BoolVar(&x.asTSV, "tsv", false, "print a table for programs: a line for each trace and design, which begins as the verdict does")
-	f.BoolVar(&x.asJSON, "json", false, "print one JSON document")
 	args, status, done := f.parse(args)
 	switch {
 	case done:
 		return status
-	case x.asTSV && x.asJSON:
+	case live.on && len(args) > 0:
+		return f.misused("-liveness takes no trace")
+	case live.on:
+		return c.liveness(f, live, *design)
+	case live.tsv && live.asJSON:
 		return f.misused("-tsv and -json are two forms")
 	case !x.explore && (bound.n != nil || x.budget != 0):
 		return f.misused("-bound and -budget are for -explore")
 	case bound.n != nil:
 		x.o.Bounded, x.o.Bound = true, int(min(*bound.n, 1<<30))
 	}
+	x.asTSV, x.asJSON = live.tsv, live.asJSON
 	x.o.Workers = runtime.GOMAXPROCS(0)
-	forget, status, done := x.prepare(f, *design, args)
+	forget, status, done := x.prepare(f, cmp.Or(*design, "all"), args)
 	defer forget()
 	if done {
 		return status

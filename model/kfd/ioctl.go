@@ -181,6 +181,9 @@ func (p *Process) bind(gpuID uint32) (*ProcessDevice, errno.Errno) {
 //
 // Simplified: model/FIDELITY.md K-ALLOC.
 func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags uint32, ranges []AddrRange) (uint64, errno.Errno) {
+	if t.MayFail() { // kzalloc of the kgd_mem, the table of ranges, the BO
+		return 0, errno.ENOMEM
+	}
 	m := p.newMem(pd, va, flags, ranges)
 	if len(ranges) == 1 {
 		m.UserAddr = ranges[0].Start
@@ -205,6 +208,10 @@ func (p *Process) allocUserptr(t *sim.Task, pd *ProcessDevice, va uint64, flags 
 		}
 		p.drv.stateChanged(p)
 		return 0, err
+	}
+	if t.MayFail() { // kfd_process_device_create_obj_handle
+		p.freeMem(t, m)
+		return 0, errno.EFAULT
 	}
 	m.handle = pd.nextHandle
 	pd.nextHandle++

@@ -105,6 +105,9 @@ func (m *Mem) mapTo(t *sim.Task, pd *ProcessDevice) errno.Errno {
 	case m.overlapsMapped(pd):
 		info.lock.Unlock(t)
 		return errno.EINVAL
+	case t.MayFail(): // kfd_mem_attach, page-table BOs
+		info.lock.Unlock(t)
+		return errno.ENOMEM
 	case a == nil:
 		m.attachTo(pd)
 	}

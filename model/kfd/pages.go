@@ -125,8 +125,12 @@ func (r *UserRange) watch() *mm.IntervalNotifier {
 	return &r.Notifier
 }
 
-// fault fetches the pages of a range since the seq that h has.
+// fault fetches the pages of a range since the seq that h has. A DMA mapping that
+// fails fails here, too: whoever fetches pages maps them next.
 func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
+	if t.MayFail() { // kvmalloc of the array of pfns
+		return errno.ENOMEM
+	}
 	var err errno.Errno
 	r.Mem.fetching = r
 	if d := r.Mem.P.drv.defects; d.Any(fetchDefects) {
@@ -137,15 +141,28 @@ func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
 	r.Mem.fetching, r.gone = nil, err == errno.EFAULT
 	switch err {
 	case 0:
-		r.HMM = h
-		if w := r.Mem.P.drv.watch; w != nil {
-			w.Fetched(r)
+		if t.MayFail() { // the sg table, dma_map_sgtable
+			h.Free(t)
+			return errno.ENOMEM
 		}
+		r.KeepFetch(h)
 		return 0
 	case errno.EBUSY:
 		return errno.EAGAIN
 	default:
 		return err
+	}
+}
+
+// KeepFetch notes what hmm_range_fault has fetched for the range, until a commit
+// confirms it or DropFetch lets it go. GetUserPages and GetRanges do that; a design
+// that calls hmm_range_fault itself does it here.
+//
+// Preconditions: ProcessInfo.lock is held; r.HMM is nil.
+func (r *UserRange) KeepFetch(h *mm.HMMRange) {
+	r.HMM = h
+	if w := r.Mem.P.drv.watch; w != nil {
+		w.Fetched(r)
 	}
 }
 

@@ -56,6 +56,10 @@ func (p *Process) CreateQueue(t *sim.Task, a QueueArgs) (uint32, errno.Errno) {
 		p.mutex.Unlock(t)
 		return 0, err
 	}
+	if t.MayFail() {
+		p.mutex.Unlock(t)
+		return 0, errno.ENOMEM
+	}
 	id := uint32(p.nextQueue)
 	p.nextQueue++
 	pd.Dev.dqmLock.Lock(t)

@@ -79,6 +79,7 @@ func NewRangeTree(t *sim.Task, m *Mem) *RangeTree {
 // Kernel: interval_tree_iter_first and _next.
 func (x *RangeTree) Overlaps(t *sim.Task, lo, hi uint64, f func(r *UserRange)) {
 	x.walks++
+	t.Touch(sim.Access{Object: &x.obj, Lo: 0, Hi: 1, Kind: sim.KindRead}) // also where nothing is found
 	i := sort.Search(len(x.ranges), func(i int) bool { return x.top[i] > lo })
 	for ; i < len(x.ranges) && x.ranges[i].Start < hi; i++ {
 		r := x.ranges[i]

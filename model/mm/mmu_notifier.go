@@ -259,7 +259,7 @@ func (s *subscriptions) applyDeferred(mm *MM) {
 // that were open already.
 //
 // Errors: EOVERFLOW for length 0 or an end beyond the address space, EINVAL for
-// an mm without users. Takes mmap_lock for the first notifier of an mm.
+// an mm without users, ENOMEM. Takes mmap_lock for the first notifier of an mm.
 //
 // Kernel: mmu_interval_notifier_insert.
 func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, length uint64, ops IntervalNotifierOps) errno.Errno {
@@ -270,6 +270,9 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 		return errno.EINVAL
 	}
 	if mm.subs == nil {
+		if t.MayFail() { // kzalloc of the subscriptions
+			return errno.ENOMEM
+		}
 		mm.mmapLock.Lock(t)
 		if mm.subs == nil {
 			s := &subscriptions{seq: 2}
