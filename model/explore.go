@@ -115,6 +115,7 @@ type explored struct {
 	tr       *traces.Trace
 	o        ExploreOptions
 	outcomes map[string]uint64
+	cut      bool // an execution was too long
 	failed   *Result
 	guide    *sim.Guide // of failed
 	err      error
@@ -140,6 +141,7 @@ func (x *explored) visit(out any, g *sim.Guide) bool {
 		return false
 	}
 	x.outcomes[e.res.Outcome()]++
+	x.cut = x.cut || e.res.impatient
 	if e.res.Verdict == "ok" || x.o.accept != nil && !x.o.accept(e.res) {
 		return true
 	}
@@ -175,7 +177,7 @@ func (x *explored) sum(done *sim.Exploration) *Exploration {
 		e.Verdict, e.Reason = "unproven", unproven(w)
 	}
 	switch {
-	case done.Stopped && x.failed == nil:
+	case (done.Stopped || x.cut) && x.failed == nil:
 		e.Extent = "stopped (budget)"
 	case x.o.Bounded && (done.Cut || x.failed != nil):
 		e.Extent = fmt.Sprintf("bounded (%d preemptions)", x.o.Bound)

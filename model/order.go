@@ -100,7 +100,7 @@ func (th *thread) next(t *sim.Task) int {
 				}
 			}
 			th.queue, th.at = th.queue[1:], int(i)
-			r.lasso.reset()
+			r.progress()
 			return int(i)
 		}
 		if r.recorded && r.active == th {
@@ -140,7 +140,7 @@ func (r *runner) dispatch() bool {
 		}
 		th.queue = append(th.queue, int32(i))
 		r.active = th
-		r.lasso.reset()
+		r.progress()
 		if th.idle {
 			th.task.Unpark()
 		}

@@ -42,8 +42,11 @@ type Result struct {
 	Marks []string `json:"windows,omitempty"`
 	// Schedule is the interleaving, if Options.Record asked for it.
 	Schedule *sim.Schedule `json:"-"`
-	marks    sim.Marks
-	tail     []sim.Event
+	// impatient says that the interleaving was given up after too many steps without a
+	// line, and the rest ran in recorded order.
+	impatient bool
+	marks     sim.Marks
+	tail      []sim.Event
 }
 
 // OK says whether the run came out as it must: ok, or as the trace says.

@@ -40,6 +40,8 @@ type runner struct {
 	applied []bool  // by op, of unfinished calls: has taken effect
 	phase   phase   // of the end of the run
 	lasso   loopFinder
+	// impatient says that the run went on in recorded order after too many steps.
+	impatient bool
 
 	procs    []*process // in order of creation, dead ones too until waited for
 	nprocs   int
@@ -145,7 +147,7 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 		r.s.SetCheck(r.chk.check)
 	}
 	r.sys.OOMKill = r.oomKill
-	r.s.OnIdle, r.s.OnAdvance, r.s.State = r.onIdle, r.onAdvance, r.state
+	r.s.OnIdle, r.s.OnAdvance, r.s.OnLong, r.s.State = r.onIdle, r.onAdvance, r.onLong, r.state
 	r.assignLives()
 	r.countBarriers()
 	r.startFirst()

@@ -59,7 +59,23 @@ type loopFinder struct {
 
 const lookAfter = 8
 
-func (l *loopFinder) reset() { *l = loopFinder{} }
+// patience is how many steps may pass under a preemptive chooser while no line is
+// performed. A loop in which chance or an explorer goes on choosing need not come to
+// the same state twice.
+const patience = 1 << 19
+
+// progress notes that a line is about to be performed.
+func (r *runner) progress() {
+	r.lasso = loopFinder{}
+	r.s.SetPatience(patience)
+}
+
+// onLong goes on in recorded order, which is fair: what still loops then comes to a
+// state that repeats. The run is one of all interleavings all the same.
+func (r *runner) onLong() {
+	r.impatient = true
+	r.s.SetChooser(sim.RecordedOrder{})
+}
 
 // repeats says whether the state before this step of time has been seen before.
 func (l *loopFinder) repeats(r *runner) bool {

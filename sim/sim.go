@@ -67,6 +67,11 @@ type Sim struct {
 	// OnIdle is called when no task is runnable and no timer is pending (or
 	// OnAdvance refused to wait). It returns true when it made a task runnable.
 	OnIdle func() bool
+	// OnLong is called once when a preemptive chooser has chosen more than the steps of
+	// SetPatience since that was last called; no task is in the middle of a step then.
+	OnLong   func()
+	patience uint64 // the number of the step at which it ends, 0 for never
+
 	// OnAdvance is called before the clock moves to the next timer. It returns
 	// false to leave the timers alone and ask OnIdle instead.
 	OnAdvance func() bool
@@ -199,6 +204,10 @@ func (s *Sim) Run() Status {
 // pick asks the chooser for the next task. Where nothing can run it lets time pass
 // or asks the driver; again says that this has changed something.
 func (s *Sim) pick() (t *Task, again bool) {
+	if s.patience != 0 && s.steps > s.patience && s.OnLong != nil {
+		s.patience = 0
+		s.OnLong()
+	}
 	can := s.runnable
 	if s.attn&attnPreempt != 0 {
 		can = s.enabledTasks()
@@ -273,6 +282,9 @@ func (s *Sim) startStep(t *Task) {
 		s.guide.start(t)
 	}
 }
+
+// SetPatience says after how many more steps OnLong is called.
+func (s *Sim) SetPatience(steps uint64) { s.patience = s.steps + steps }
 
 // Stop ends Run after the present step, for reasons of the driver's own.
 func (s *Sim) Stop() { s.stopped = true }
