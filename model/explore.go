@@ -107,6 +107,9 @@ func Explore(tr *traces.Trace, o ExploreOptions) (*Exploration, error) {
 	if x.err != nil {
 		return nil, x.err
 	}
+	if c := x.locks.Cycle(); c != nil && x.failed == nil {
+		x.circle = sim.CircularDependency(c)
+	}
 	return x.sum(&done), nil
 }
 
@@ -116,6 +119,8 @@ type explored struct {
 	o        ExploreOptions
 	outcomes map[string]uint64
 	cut      bool // an execution was too long
+	locks    sim.LockGraph
+	circle   *sim.Failure // of the orders of several executions
 	failed   *Result
 	guide    *sim.Guide // of failed
 	err      error
@@ -142,6 +147,8 @@ func (x *explored) visit(out any, g *sim.Guide) bool {
 	}
 	x.outcomes[e.res.Outcome()]++
 	x.cut = x.cut || e.res.impatient
+	x.locks.Add(e.res.sim)
+	e.res.sim = nil
 	if e.res.Verdict == "ok" || x.o.accept != nil && !x.o.accept(e.res) {
 		return true
 	}
@@ -173,6 +180,8 @@ func (x *explored) sum(done *sim.Exploration) *Exploration {
 	switch w := notEntered(x.tr, e.Marks); {
 	case x.failed != nil:
 		e.Verdict, e.Reason = x.failed.Verdict, x.failed.Reason
+	case x.circle != nil:
+		e.Verdict, e.Reason = x.circle.Verdict, x.circle.Title+": "+x.circle.Detail
 	case w != "":
 		e.Verdict, e.Reason = "unproven", unproven(w)
 	}

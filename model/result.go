@@ -45,6 +45,7 @@ type Result struct {
 	// impatient says that the interleaving was given up after too many steps without a
 	// line, and the rest ran in recorded order.
 	impatient bool
+	sim       *sim.Sim // that ran, for its lock orders
 	marks     sim.Marks
 	tail      []sim.Event
 }

@@ -167,7 +167,7 @@ func (r *runner) result(o Options) *Result {
 	if res.Compared && res.Want == "" {
 		res.Want = wanted(r.tr.Directives.Result, o.Design)
 	}
-	res.impatient = r.impatient
+	res.impatient, res.sim = r.impatient, r.s
 	res.Verdict, res.Reason = r.verdict()
 	res.Failure = r.s.Failure()
 	if res.marks = r.marks; r.phase == phaseLines {
