@@ -13,7 +13,8 @@
 //	Spinlock    spinlock_t: held sections must not sleep
 //	WaitQueue   wait_queue_head_t
 //	DelayedWork struct delayed_work on its own worker: never two instances
-//	Chooser     who runs next: recorded order, seeded random, and what explores
+//	Chooser     who runs next: RecordedOrder, Seeded, PCT, Replay (a Schedule), and
+//	            Guide, which explores
 //
 // Scheduling points are: before every lock operation, at every labelled access
 // (Task.Read, Task.Write), at Task.Point, and wherever a task blocks. Each is
