@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kfdsim/kfdsim/hw/vm/guest"
 	"github.com/kfdsim/kfdsim/traces"
 )
 
@@ -52,13 +53,17 @@ var verbs = []verb{
 	{"run", "[-design D[,D...]|all] [-seed N] [-json] TRACE...", "run traces on designs, one interleaving each, and judge", runVerb},
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
+	{"vm", "run|diff [-kernel SERIES] [-fuzz N] [-seed N] TRACE...", "perform traces on a real kernel in a virtual machine; diff: and compare it with the model", vmVerb},
 	{"list", "[-json] designs|defects|properties|traces", "what there is", listVerb},
 }
 
 // planned are the verbs whose names are taken already.
-var planned = []string{"explore", "compare", "score", "shrink", "fuzz", "capture", "hw", "vm"}
+var planned = []string{"explore", "compare", "score", "shrink", "fuzz", "capture", "hw"}
 
 func main() {
+	if guest.Running() {
+		guest.Main()
+	}
 	interrupt := make(chan struct{})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)

@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -214,6 +216,21 @@ func (t *Task) Load(addr, n uint64, see func([]byte)) error {
 		}
 		see(t.Buf()[:k])
 		addr, n = addr+k, n-k
+	}
+	return nil
+}
+
+// AwaitClear waits until the kernel has cleared the word at an offset of the
+// buffer: set_tid_address makes it do that when a thread has left its memory.
+func (t *Task) AwaitClear(offset int) error {
+	word := (*uint32)(unsafe.Pointer(&t.Buf()[offset]))
+	end := time.Now().Add(patience)
+	for atomic.LoadUint32(word) != 0 {
+		if time.Now().After(end) {
+			return ErrBusy
+		}
+		ts := unix.NsecToTimespec(int64(time.Second))
+		syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(atomic.LoadUint32(word)), uintptr(unsafe.Pointer(&ts)), 0, 0)
 	}
 	return nil
 }

@@ -162,6 +162,19 @@ static long observer_unregister(struct observer_file *file, void __user *arg)
 	return 0;
 }
 
+/* Where the pages of a file end that is mapped, in the address space. */
+static unsigned long end_of_file(const struct vm_area_struct *vma)
+{
+	unsigned long pages;
+
+	if (!vma->vm_file || !S_ISREG(file_inode(vma->vm_file)->i_mode))
+		return vma->vm_end;
+	pages = DIV_ROUND_UP(i_size_read(file_inode(vma->vm_file)), PAGE_SIZE);
+	if (pages <= vma->vm_pgoff)
+		return vma->vm_start;
+	return min(vma->vm_end, vma->vm_start + ((pages - vma->vm_pgoff) << PAGE_SHIFT));
+}
+
 /*
  * Could every page of the range be fetched for writing? As far as the VMAs tell;
  * nothing is faulted in.
@@ -185,6 +198,8 @@ static long observer_check(void __user *arg)
 			err = -EFAULT;
 		else if (!(vma->vm_flags & VM_WRITE))
 			err = -EPERM;
+		else if (min(vma->vm_end, r.addr + r.len) > end_of_file(vma))
+			err = -EFAULT;
 		if (err)
 			break;
 	}
