@@ -117,8 +117,8 @@ func (r *run) deviceCall(th *thread, op *traces.Op) (string, error) {
 		if k == nil || k.Undecoded {
 			return "", errNothing
 		}
-		if op.Result.Kind == traces.ResultErr && !judged(op.Result.Errno) {
-			return "-1 " + traces.ErrnoName(int(op.Result.Errno)), nil // a driver's own check
+		if op.Result.Kind == traces.ResultErr && !judged(k, op.Result.Errno) {
+			return "-1 " + traces.ErrnoName(int(op.Result.Errno)), r.mapSome(th, k) // a driver's own check
 		}
 		if th.proc.driver == nil {
 			return "", r.cannot(op, "the process has not opened /dev/kfd")
@@ -135,8 +135,12 @@ func (r *run) deviceCall(th *thread, op *traces.Op) (string, error) {
 	return traces.BytesText(seen), err
 }
 
-// judged says whether an errno is one that memory management gives.
-func judged(errno int32) bool {
+// judged says whether an errno is one that memory management gives, not the driver
+// for its arguments.
+func judged(k *traces.KFDArgs, errno int32) bool {
+	if k.NR != nrAlloc && k.NR != nrBatch && k.NR != nrMap || int(k.NumRanges) != len(k.Ranges) || int(k.NDevices) != len(k.DeviceIDs) {
+		return false
+	}
 	switch unix.Errno(errno) {
 	case unix.EFAULT, unix.EPERM, unix.ESRCH:
 		return true

@@ -5,6 +5,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kfdsim/kfdsim/traces"
 )
@@ -38,7 +41,25 @@ func setKnobs() error {
 			return err
 		}
 	}
-	return nil
+	// Newer kernels leave out pages that did not merge before.
+	if err := os.WriteFile(ksm+"smart_scan", []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return keepScanning()
+}
+
+// keepScanning gives ksmd and khugepaged something to scan, so that their scans end
+// and are counted also when no trace has anything for them.
+func keepScanning() error {
+	mem, err := unix.Mmap(-1, 0, 4<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	copy(mem, "nothing else is like this page")
+	if err := unix.Madvise(mem[:page], unix.MADV_MERGEABLE); err != nil {
+		return err
+	}
+	return unix.Madvise(mem, unix.MADV_HUGEPAGE)
 }
 
 // needs sets what a trace asks for. It returns why it cannot be had.
@@ -71,7 +92,7 @@ func until(path string, n int) error {
 	if err != nil {
 		return err
 	}
-	for range 100000 {
+	for range 5000 {
 		time.Sleep(time.Millisecond)
 		now, err := read()
 		if err != nil {

@@ -68,7 +68,7 @@ func (r *run) kfdCall(th *thread, op *traces.Op) error {
 	case nrMap:
 		b, err := d.find(k.Handle)
 		if err != nil {
-			return err
+			return unix.ENOMEM
 		}
 		for _, id := range k.DeviceIDs[min(int(k.NSuccess), len(k.DeviceIDs)):] {
 			if err := r.mapOn(th, b, id); err != nil {
@@ -78,7 +78,7 @@ func (r *run) kfdCall(th *thread, op *traces.Op) error {
 	case nrUnmap:
 		b, err := d.find(k.Handle)
 		if err != nil {
-			return err
+			return unix.ENOMEM
 		}
 		for _, id := range k.DeviceIDs {
 			delete(b.mapped, id)
@@ -90,6 +90,23 @@ func (r *run) kfdCall(th *thread, op *traces.Op) error {
 		}
 		d.bos = slices.DeleteFunc(d.bos, func(x *bo) bool { return x == b })
 		return r.unregister(th, b)
+	}
+	return nil
+}
+
+// mapSome maps what a map call had mapped before the driver found an argument wrong.
+func (r *run) mapSome(th *thread, k *traces.KFDArgs) error {
+	if k.NR != nrMap || !k.HasOutNSuccess || th.proc.driver == nil {
+		return nil
+	}
+	b, err := th.proc.driver.find(k.Handle)
+	if err != nil {
+		return nil
+	}
+	for _, id := range k.DeviceIDs[min(int(k.NSuccess), len(k.DeviceIDs)):min(int(k.OutNSuccess), len(k.DeviceIDs))] {
+		if err := r.mapOn(th, b, id); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -160,13 +177,16 @@ func (r *run) fetch(th *thread, u *userRange) error {
 	return err
 }
 
+// rounds is how often a range may collide before that is called a loop without end.
+const rounds = 1000
+
 // mapOn faults every range once, and again as long as one collides. What was
 // fetched is forgotten.
 func (r *run) mapOn(th *thread, b *bo, gpu uint32) error {
 	if b.mapped[gpu] {
 		return nil
 	}
-	for {
+	for range rounds {
 		collided := false
 		for _, u := range b.ranges {
 			switch err := r.fetch(th, u); err {
@@ -182,6 +202,7 @@ func (r *run) mapOn(th *thread, b *bo, gpu uint32) error {
 			return nil
 		}
 	}
+	return unix.ELOOP
 }
 
 // touched returns the mapped ranges that the GPU pages of [va,va+n) belong to.
@@ -199,7 +220,7 @@ func (d *driver) touched(gpu uint32, va, n uint64) (out []*userRange) {
 
 // settle fetches what is invalid until all ranges are settled at one moment.
 func (r *run) settle(th *thread, ranges []*userRange) error {
-	for {
+	for range rounds {
 		for _, u := range ranges {
 			if u.valid {
 				continue
@@ -225,6 +246,7 @@ func (r *run) settle(th *thread, ranges []*userRange) error {
 			return nil
 		}
 	}
+	return unix.ELOOP
 }
 
 // gpuAccess performs gpu.read and gpu.write: it goes on until the first byte that
