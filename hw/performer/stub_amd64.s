@@ -92,12 +92,21 @@ run:
 fill:
 	// DI: where, SI: how many bytes, DX: eight times the byte
 	MOVQ	DX, AX
+	CLD
+	CMPQ	SI, $8
+	JLT	bytes
+	// No word may lie across two pages: one of them may be missing.
+	MOVQ	DI, CX
+	NEGQ	CX
+	ANDQ	$7, CX
+	SUBQ	CX, SI
+	REP; STOSB
 	MOVQ	SI, CX
 	SHRQ	$3, CX
-	CLD
 	REP; STOSQ
+	ANDQ	$7, SI
+bytes:
 	MOVQ	SI, CX
-	ANDQ	$7, CX
 	REP; STOSB
 	MOVQ	$0, AX
 	JMP	done

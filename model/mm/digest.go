@@ -19,7 +19,7 @@ func (sys *System) Shape() uint64 {
 	for _, f := range sys.files {
 		h = fold(h, f.cache.Shape(keep))
 	}
-	return h
+	return fold(h, sys.swapCache.frames.Len())
 }
 
 // digest is Digest for a page table that is hashed already.

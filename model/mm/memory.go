@@ -159,20 +159,24 @@ func (mm *MM) faulted(t *sim.Task, lo, hi, write uint64) {
 }
 
 // doSwapPage brings pages back from swap. The last user of a slot gets the page
-// writable and exclusive; there is no swap cache (model/FIDELITY.md F4).
+// writable and exclusive; others share it (swapinShared).
 //
 // Kernel: do_swap_page.
 func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) (uint64, errno.Errno) {
-	pfn, n, err := mm.vmaAllocPages(t, v, lo, hi-lo)
+	mem := mm.sys.Mem
+	own := mem.SwapSingle(p.Slot(), hi-lo)
+	if own == 0 {
+		return mm.swapinShared(t, v, lo, p, write)
+	}
+	pfn, n, err := mm.vmaAllocPages(t, v, lo, own)
 	if err != 0 {
 		return 0, err
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
-	if q, m := mm.runAt(lo, n); q != p || m < n {
+	if q, m := mm.runAt(lo, n); q != p || m < n || mem.SwapSingle(p.Slot(), n) < n {
 		mm.sys.Mem.Put(pfn, n)
 		return 0, 0
 	}
-	mem := mm.sys.Mem
 	mem.SwapInCopy(pfn, p.Slot(), n)
 	mem.SwapPut(p.Slot(), n)
 	e := PTEPresent | PTEYoung | PTEAnon | PTEExclusive | PTE(pfn)
@@ -230,6 +234,12 @@ func (mm *MM) reusable(p PTE, n uint64) uint64 {
 	case p&PTEExclusive != 0:
 		return n
 	}
+	if _, cached := mm.sys.cachedSlot(p.Frame()); cached {
+		if mm.sys.Mem.Frame(p.Frame()).Count == 2 && mm.sys.folioFreeSwap(p.Frame()) {
+			return 1
+		}
+		return 0
+	}
 	return mm.sys.runWithCount(p.Frame(), n, 1)
 }
 
@@ -264,7 +274,7 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 	} else {
 		// Not before: the allocation may have reclaimed the page.
 		mem.Copy(pfn, p.Frame(), n)
-		mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 	}
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.sys.Counts.COWBreaks += n
@@ -311,12 +321,12 @@ func (mm *MM) dropPTEs(lo, hi uint64, p PTE) {
 	switch {
 	case p.zero(), p.poison():
 	case p.swap():
-		mm.sys.Mem.SwapPut(p.Slot(), n)
+		mm.sys.putSlots(p.Slot(), n)
 		mm.swapents -= n
 	case p.migration():
 		mm.rss -= n // who migrates the page holds the frame
 	default:
-		mm.sys.Mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 		mm.rss -= n
 	}
 }

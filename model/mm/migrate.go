@@ -50,7 +50,7 @@ func (sys *System) isolateFolios(v *VMA, vpn, n uint64, p PTE) (isolated, bool) 
 func (sys *System) putback(it *isolated, k uint64) {
 	pfn := uint64(it.pfn)
 	sys.isolated.Clear(pfn, pfn+k)
-	sys.Mem.Put(it.pfn, k)
+	sys.putFrames(it.pfn, k)
 	it.pfn += phys.PFN(k)
 	it.index += k
 	it.vpn += k
@@ -231,7 +231,12 @@ func (sys *System) moveFolio(t *sim.Task, f *folio, dst phys.PFN) bool {
 		return false
 	}
 	mem.Copy(dst, f.pfn, 1)
-	if cached > 0 {
+	if slot, ok := sys.cachedSlot(f.pfn); ok {
+		sys.addToSwapCache(slot, dst)
+		sys.swapCache.slots.Clear(uint64(f.pfn), uint64(f.pfn)+1)
+		mem.SwapPut(slot, 1)
+		mem.Put(f.pfn, 1)
+	} else if cached > 0 {
 		mem.Get(dst, 1)
 		e, _ := f.file.cache.Get(f.index)
 		f.file.cache.Set(f.index, f.index+1, uint64(PTE(e).flags())|uint64(dst), 0)

@@ -114,7 +114,8 @@ type System struct {
 	khugepaged khugepaged
 	ksmd       ksmd
 	// policies are all memory policies there ever were, each once.
-	policies []mempolicy
+	policies  []mempolicy
+	swapCache swapCache
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
 	// migrated is woken when migration entries have become pages again.

@@ -97,6 +97,7 @@ func (sys *System) Reclaim(t *sim.Task, npages uint64) uint64 { return sys.shrin
 func (sys *System) shrinkNode(t *sim.Task, target uint64) uint64 {
 	var got uint64
 	for round := 0; round < 3 && got < target; round++ {
+		got += sys.shrinkSwapCache(target - got)
 		got += sys.shrinkFiles(t, target-got)
 		// Once around, from where the hand stands: what was faulted in behind it is
 		// the last to be looked at.
@@ -202,6 +203,9 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if p&(PTELazyFree|PTEDirty) == PTELazyFree {
 		return mm.replaceMapped(t, lo, n, p, 0)
 	}
+	if slot, cached := mm.sys.cachedSlot(p.Frame()); cached {
+		return mm.unmapCached(t, v, lo, p, slot)
+	}
 	if run := mm.sys.runWithCount(p.Frame(), n, 1); run > 0 {
 		slot, m := mm.sys.Mem.SwapAlloc(run)
 		if m == 0 {
@@ -250,7 +254,7 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 			mm.setPTEs(lo, lo+n, q)
 			mm.swapents += n
 		}
-		mm.sys.Mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 		mm.rss -= n
 		t.Log(fnUnmap, lo<<PageShift, (lo+n)<<PageShift, 0)
 	}
@@ -347,6 +351,8 @@ func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 		holders := uint32(1)
 		if !p.anon() {
 			holders = 2 // the page cache is one
+		} else if _, cached := mm.sys.cachedSlot(p.Frame()); cached {
+			n, holders = 1, 2 // the swap cache is one
 		}
 		if mm.sys.runWithCount(p.Frame(), n, holders) > 0 {
 			k = mm.unmapRun(t, v, i, n, p)
@@ -384,6 +390,9 @@ func (mm *MM) lazyFreeRange(t *sim.Task, v *VMA, lo, hi uint64) {
 				mm.dropPTEs(i, i+n, p)
 			case !p.Present():
 			case p.anon():
+				if mm.sys.Mem.Frame(p.Frame()).Count == 2 {
+					mm.sys.folioFreeSwap(p.Frame())
+				}
 				if p.huge() {
 					n = mm.lazyFreeHuge(i, n, p)
 				} else if k := mm.sys.runWithCount(p.Frame(), n, 1); k > 0 {

@@ -81,12 +81,18 @@ func (r *run) kfdCall(th *thread, op *traces.Op) error {
 			return unix.ENOMEM
 		}
 		for _, id := range k.DeviceIDs {
+			if !b.mapped[id] {
+				return unix.EINVAL
+			}
 			delete(b.mapped, id)
 		}
 	case nrFree:
 		b, err := d.find(k.Handle)
 		if err != nil {
 			return err
+		}
+		if len(b.mapped) > 0 {
+			return unix.EBUSY
 		}
 		d.bos = slices.DeleteFunc(d.bos, func(x *bo) bool { return x == b })
 		return r.unregister(th, b)

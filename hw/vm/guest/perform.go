@@ -57,6 +57,7 @@ type run struct {
 	ranges  []*userRange
 	applied map[int32]bool // unfinished calls that have begun
 	waiting []*thread      // tasks that are in a call that blocks
+	dying   *process       // to be killed before the next line
 	skip    string
 	err     error
 }
@@ -167,8 +168,17 @@ func (r *run) done(op *traces.Op, val string, err error) error {
 	return nil
 }
 
-// poll lets go on who is blocked no more.
+// poll ends who was killed, and lets go on who is blocked no more.
 func (r *run) poll() error {
+	if p := r.dying; p != nil {
+		r.dying = nil
+		if err := unix.Kill(p.pid, unix.SIGKILL); err != nil {
+			return err
+		}
+		if err := r.died(p); err != nil {
+			return err
+		}
+	}
 	for k := 0; k < len(r.waiting); k++ {
 		th := r.waiting[k]
 		if th.dead {
