@@ -218,7 +218,7 @@ func (w *random) memory(p *randomProcess, tid int) {
 	case 6:
 		w.heap(p, tid)
 	case 7:
-		if w.kind != randomHuge { // the model splits what the kernel moves as a whole: model/FIDELITY.md M-MIGRATE
+		if w.kind != randomHuge && w.kind != randomKSM { // model/FIDELITY.md M-MIGRATE, M-KSM
 			w.placement(tid, addr, size)
 		}
 	case 8:

@@ -158,6 +158,7 @@ func (mm *MM) doCowFault(t *sim.Task, v *VMA, lo, n uint64, src phys.PFN) (uint6
 		return 0, errno.EFAULT
 	}
 	mm.sys.Mem.Copy(pfn, src, n)
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.rss += n
 	mm.faulted(t, lo, lo+n, 1)

@@ -37,15 +37,15 @@ func (mm *MM) DupMM(t *sim.Task, name string) (*MM, errno.Errno) {
 
 // dupVMA gives the child one VMA and its pages.
 func (mm *MM) dupVMA(t *sim.Task, child *MM, v *VMA) {
-	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff, policy: v.policy}
+	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff, policy: v.policy, mm: child}
 	if v.File != nil {
 		c.setFile(v.File)
 		v.File.Ref()
 	}
 	wipe := v.Flags&VMWipeOnFork != 0
 	if v.AnonVMA != nil && !wipe {
+		mm.sys.forkAnon(c, v)
 		c.setAnonVMA(v.AnonVMA)
-		c.forked = c
 	}
 	child.insertVMA(c)
 	if !wipe {

@@ -141,6 +141,7 @@ func (mm *MM) doHugePMDAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write b
 		if pfn, n = mm.sys.allocHuge(t, end-a); n == 0 {
 			return 0, hi - lo
 		}
+		mm.sys.setAnon(v, pfn, n)
 		e = anonRW | PTE(pfn)
 		end = a + n
 	}

@@ -418,6 +418,7 @@ func (c *collapse) replacePages(t *sim.Task, v *VMA, a uint64, pfn phys.PFN) sca
 			to++
 		}
 	}
+	mm.sys.setAnon(v, pfn, hugePages)
 	mm.setPTEs(a, a+hugePages, protect(v, anonRW|PTEHuge|PTE(pfn), v.Flags))
 	mm.rss += hugePages
 	mm.sys.Counts.HugeCollapses++

@@ -147,6 +147,7 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 		mm.sys.Mem.Put(pfn, n)
 		return 0, errno.EFAULT
 	}
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.rss += n
 	mm.faulted(t, lo, lo+n, 1)
@@ -178,6 +179,8 @@ func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) 
 		return 0, 0
 	}
 	mem.SwapInCopy(pfn, p.Slot(), n)
+	v.anonVMAPrepare()
+	mm.sys.setAnon(v, pfn, n)
 	mem.SwapPut(p.Slot(), n)
 	e := PTEPresent | PTEYoung | PTEAnon | PTEExclusive | PTE(pfn)
 	if v.Flags&VMWrite != 0 {
@@ -211,6 +214,9 @@ func (mm *MM) doWPPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE) (uint64, errno
 			t.Write(&mm.ptObj, lo, lo+n)
 			if q, m := mm.runAt(lo, n); q != p || m < n {
 				return 0, 0
+			}
+			if p&PTEExclusive == 0 {
+				mm.sys.setAnon(v, p.Frame(), n)
 			}
 			mm.setWritable(lo, lo+n, PTEExclusive)
 			return n, 0
@@ -276,6 +282,7 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 		mem.Copy(pfn, p.Frame(), n)
 		mm.sys.putFrames(p.Frame(), n)
 	}
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.sys.Counts.COWBreaks += n
 	mm.sys.Counts.PagesFaulted += n

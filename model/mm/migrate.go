@@ -132,7 +132,7 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 		return 0
 	}
 	p, k := it.mm.runAt(it.vpn, min(k, v.End-it.vpn))
-	if !p.maps(it.pfn) {
+	if !p.maps(it.pfn) || sys.seenElsewhere(t, &it.folio, v) {
 		return 0
 	}
 	cached := uint64(0)
@@ -151,6 +151,7 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 		return 0
 	}
 	mem.Copy(dst, it.pfn, k)
+	sys.moveAnon(dst, it.pfn, k)
 	if cached > 0 {
 		mem.Get(dst, k)
 		it.file.cache.Set(it.index, it.index+k, uint64(dst), 1)
@@ -205,8 +206,12 @@ func (sys *System) migrateFolio(t *sim.Task, f *folio, target migrateTarget) (bo
 //
 // Kernel: try_to_migrate, mm/rmap.c.
 func (sys *System) tryToMigrate(t *sim.Task, f *folio) {
-	for _, m := range sys.rmapWalk(f, PTE.maps) {
+	visits := sys.rmapVisits(f)
+	for i, m := range visits {
 		mm := m.v.mm
+		if i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0 {
+			break
+		}
 		var w *NotifierRange
 		if mm.watched(t, m.vpn, m.vpn+1) {
 			w = mm.openWindow(t, EventClear, m.vpn, m.vpn+1)
@@ -231,6 +236,7 @@ func (sys *System) moveFolio(t *sim.Task, f *folio, dst phys.PFN) bool {
 		return false
 	}
 	mem.Copy(dst, f.pfn, 1)
+	sys.moveAnon(dst, f.pfn, 1)
 	if slot, ok := sys.cachedSlot(f.pfn); ok {
 		sys.addToSwapCache(slot, dst)
 		sys.swapCache.slots.Clear(uint64(f.pfn), uint64(f.pfn)+1)

@@ -116,6 +116,11 @@ type System struct {
 	// policies are all memory policies there ever were, each once.
 	policies  []mempolicy
 	swapCache swapCache
+	// anonNodes are all anon_vmas by id; anonOf says to which a frame belongs, if not
+	// to the root of its family. links counts VMAs that came into a reverse map.
+	anonNodes []*anonNode
+	anonOf    phys.Map
+	links     uint64
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
 	// migrated is woken when migration entries have become pages again.

@@ -134,6 +134,7 @@ func (mm *MM) swapinShared(t *sim.Task, v *VMA, vpn uint64, p PTE, write bool) (
 	} else {
 		mem.SwapInCopy(pfn, slot, 1)
 		sys.addToSwapCache(slot, pfn)
+		sys.clearAnon(pfn)
 		sys.Counts.PagesSwapIn++
 	}
 	mem.SwapPut(slot, 1)
