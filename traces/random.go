@@ -258,6 +258,10 @@ func (w *random) madvise(tid int, addr, size uint64) {
 		"DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "WILLNEED", "REMOVE", "DONTNEED_LOCKED"}
 	switch w.kind {
 	case randomHuge:
+		if addr >= hugeArena {
+			// The model has no huge page that small entries map: model/FIDELITY.md M-SPLIT.
+			advice = []string{"DONTNEED", "POPULATE_READ", "POPULATE_WRITE", "DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "WILLNEED"}
+		}
 		advice = append(advice, "HUGEPAGE", "NOHUGEPAGE", "COLLAPSE", "COLLAPSE")
 	case randomKSM:
 		advice = append(advice, "MERGEABLE", "MERGEABLE", "MERGEABLE", "UNMERGEABLE")

@@ -98,6 +98,7 @@ func (sys *System) setAnon(v *VMA, pfn phys.PFN, n uint64) {
 
 // moveAnon says that n frames from dst on belong where those from src on do.
 func (sys *System) moveAnon(dst, src phys.PFN, n uint64) {
+	sys.small(dst, n)
 	if sys.anonOf.Len() == 0 {
 		return
 	}
@@ -168,6 +169,21 @@ func (m *mapping) visitWindow(t *sim.Task) {
 	if mm.watched(t, m.vpn, m.vpn+1) {
 		mm.closeWindow(t, mm.openWindow(t, EventClear, m.vpn, m.vpn+1))
 	}
+}
+
+// familyWatched says whether an address space of the family, other than the VMA's
+// own, has notifiers: then pages go one by one.
+func (v *VMA) familyWatched() bool {
+	vmas := []*VMA(nil)
+	if v.AnonVMA != nil {
+		vmas = v.AnonVMA.vmas
+	}
+	for _, w := range vmas {
+		if w != v && w.mm.subs != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // seenElsewhere says whether a walk over the page would open a window in another

@@ -132,6 +132,9 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 		return 0
 	}
 	p, k := it.mm.runAt(it.vpn, min(k, v.End-it.vpn))
+	if v.familyWatched() {
+		k = min(k, 1)
+	}
 	if !p.maps(it.pfn) || sys.seenElsewhere(t, &it.folio, v) {
 		return 0
 	}

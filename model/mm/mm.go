@@ -121,6 +121,8 @@ type System struct {
 	anonNodes []*anonNode
 	anonOf    phys.Map
 	links     uint64
+	// large holds the frames of huge pages that are not split, however they are mapped.
+	large phys.Map
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
 	// migrated is woken when migration entries have become pages again.

@@ -206,7 +206,10 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if slot, cached := mm.sys.cachedSlot(p.Frame()); cached {
 		return mm.unmapCached(t, v, lo, p, slot)
 	}
-	if f := folioOf(v, lo, p); len(v.AnonVMA.vmas) > 1 && mm.sys.seenElsewhere(t, &f, v) {
+	if v.familyWatched() {
+		n = min(n, 1)
+	}
+	if f := folioOf(v, lo, p); mm.sys.seenElsewhere(t, &f, v) {
 		return mm.unmapVisited(t, &f)
 	}
 	if run := mm.sys.runWithCount(p.Frame(), n, 1); run > 0 {

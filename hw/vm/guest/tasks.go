@@ -162,6 +162,10 @@ func (r *run) exit(th *thread) error {
 
 func (r *run) exitGroup(th *thread) error {
 	th.task.Begin(unix.SYS_EXIT_GROUP, 0)
+	if len(th.proc.threads) > 1 {
+		r.dying = th.proc // the memory goes with the last one, not with this line
+		return nil
+	}
 	return r.died(th.proc)
 }
 
