@@ -145,6 +145,8 @@ func (r *vmRun) diff(shrink bool) (int, error) {
 	status, i := exitOK, 0
 	lines, notes, count := 0, 0, map[string]int{}
 	verdicts := []string{}
+	var worst *vm.Trace // the first surprise
+	var first judged
 	var modelTime time.Duration
 	rep, err := r.boot(r.traces, func(o *traces.Outcome) {
 		start := time.Now()
@@ -163,6 +165,9 @@ func (r *vmRun) diff(shrink bool) (int, error) {
 		if j.verdict == "surprise" {
 			status = exitFailed
 			j.print(r.out, r.traces[i])
+			if worst == nil {
+				worst, first = &r.traces[i], j
+			}
 		}
 		if !r.quiet || j.verdict == "surprise" {
 			verdicts = append(verdicts, fmt.Sprintf("%s\tmirror\t%s\t%s", j.verdict, o.Trace, j.why))
@@ -175,6 +180,11 @@ func (r *vmRun) diff(shrink bool) (int, error) {
 	}
 	fmt.Fprintf(r.out, "%s: %d traces, %d lines, %d observations: %d agree, %d surprise, %d unsupported; model %.1f s, kernel %.1f s in %d boots (%.1f s until ready)\n",
 		rep.Kernel, i, lines, notes, count["agree"], count["surprise"], count["unsupported"], modelTime.Seconds(), rep.Took.Seconds(), rep.Boots, rep.Boot.Seconds())
+	if worst != nil && shrink {
+		if err := r.shrinkFirst(*worst, first); err != nil {
+			return status, err
+		}
+	}
 	for _, v := range verdicts {
 		fmt.Fprintln(r.out, v)
 	}

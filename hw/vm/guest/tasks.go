@@ -161,11 +161,11 @@ func (r *run) exit(th *thread) error {
 }
 
 func (r *run) exitGroup(th *thread) error {
-	th.task.Begin(unix.SYS_EXIT_GROUP, 0)
 	if len(th.proc.threads) > 1 {
 		r.dying = th.proc // the memory goes with the last one, not with this line
 		return nil
 	}
+	th.task.Begin(unix.SYS_EXIT_GROUP, 0)
 	return r.died(th.proc)
 }
 
