@@ -309,7 +309,7 @@ func (w *random) placement(tid int, addr, size uint64) {
 		}
 		w.line(tid, "move_pages(0, %d, [%s], [%s], NULL, %s)", len(pages), strings.Join(pages, ", "), strings.Join(nodes, ", "), move)
 	case 2:
-		w.line(tid, "mbind(%#x, %d, %s, %s, 64, %s)", addr, size, w.word("MPOL_BIND", "MPOL_PREFERRED", "MPOL_INTERLEAVE"), mask, move)
+		w.line(tid, "mbind(%#x, %d, %s, %s, 64, %s)", addr, size, w.word("MPOL_BIND", "MPOL_PREFERRED"), mask, move)
 	case 3:
 		w.line(tid, "mbind(%#x, %d, MPOL_DEFAULT, NULL, 0, 0)", addr, size)
 	default:

@@ -26,6 +26,7 @@ func (sys *System) Shape() uint64 {
 func (mm *MM) digest(pt uint64) uint64 {
 	h := fold(uint64(mm.id), pt)
 	h = fold(h, mm.tables.Digest())
+	h = fold(h, mm.puds.Digest())
 	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
 	h = fold(h, mm.brk)
 	h = fold(h, uint64(mm.oom.tries))

@@ -147,6 +147,7 @@ func (mm *MM) exitMmap(t *sim.Task) {
 		}
 	}
 	mm.tables.Clear(0, EndOfSpace)
+	mm.puds.Clear(0, EndOfSpace)
 	mm.exited = true
 	t.Log(fnExitMmap, uint64(mm.id), 0, 0)
 	mm.mmapLock.Unlock(t)

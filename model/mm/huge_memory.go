@@ -400,8 +400,5 @@ func (mm *MM) adjustTransHuge(t *sim.Task, v *VMA, at uint64) {
 
 // pudPopulated says whether a PMD table exists around a page.
 func (mm *MM) pudPopulated(vpn uint64) bool {
-	const tables = 1 << (pudShift - pmdShift)
-	pud := vpn >> pudShift
-	r, ok := mm.tables.Next(pud * tables)
-	return ok && r.Lo < (pud+1)*tables
+	return !mm.puds.Empty(vpn>>pudShift, vpn>>pudShift+1)
 }

@@ -372,6 +372,12 @@ func (mm *MM) freePgtables(lo, hi uint64) {
 	if a < b {
 		mm.tables.Clear(a, b)
 	}
+	const pud = 1<<pudShift - 1
+	a = max((floor+pud)>>pudShift, lo>>pudShift)
+	b = min(ceil>>pudShift, (hi+pud)>>pudShift)
+	if a < b {
+		mm.puds.Clear(a, b)
+	}
 }
 
 // movePageTables moves n pages of entries from oldLo to newLo, in an UNMAP window
@@ -433,13 +439,13 @@ func (mm *MM) changeProtection(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFl
 //
 // Kernel: change_pud_range, mm/mprotect.c.
 func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlags) {
-	// A PUD is populated when any page table below it exists, a neighbour's too.
-	r, ok := mm.tables.Next(lo >> pudShift << (pudShift - pmdShift))
+	// A PUD is populated when it has a PMD table, be it a neighbour's.
+	r, ok := mm.puds.Next(lo >> pudShift)
 	if !ok {
 		return
 	}
 	start := lo
-	if pud := r.Lo >> (pudShift - pmdShift) << pudShift; pud > lo {
+	if pud := r.Lo << pudShift; pud > lo {
 		start = pud
 	}
 	if start >= hi {

@@ -196,7 +196,7 @@ func (sys *System) migrateFolio(t *sim.Task, f *folio, target migrateTarget) (bo
 		}
 		sys.removeMigrationPTEs(t, f, to)
 		if done {
-			sys.Mem.Put(dst, 1)
+			sys.putFrames(dst, 1)
 			return true, 0
 		}
 		t.Point()

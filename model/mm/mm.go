@@ -194,6 +194,9 @@ type MM struct {
 	// vpn>>9) that exists, and for each PMD without one: tablePTE, tablePMD.
 	// Changed with pt.
 	tables phys.Map
+	// puds has an entry for each PMD table (1 GiB of addresses, index page>>18), which
+	// stays when the page tables below are gone, as long as any VMA is around it.
+	puds phys.Map
 	// thp says that there has been a huge page, here or in a parent. Changed with pt.
 	thp bool
 

@@ -262,7 +262,7 @@ func (mm *MM) unmapVisited(t *sim.Task, f *folio) uint64 {
 		freed = 1
 		sys.Counts.PagesSwapOut++
 	}
-	sys.Mem.SwapPut(slot, 1)
+	sys.putSlots(slot, 1)
 	return freed
 }
 
@@ -342,7 +342,7 @@ func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 		freed = 1
 		mm.sys.Counts.PagesSwapOut++
 	}
-	mem.SwapPut(slot, 1)
+	mm.sys.putSlots(slot, 1)
 	return freed
 }
 
