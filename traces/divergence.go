@@ -14,15 +14,14 @@ type Divergence struct {
 	What string
 	// A and B are the steps there; nil where an outcome has none.
 	A, B *Step
-	// Loose says that the step was compared by the weaker rule.
-	Loose bool
 }
 
 // Diverge compares what two machines showed and returns the first difference, nil if there is none that counts.
 //
-// A step in which the kernel looks for work by itself (`mm.ksm`, `mm.compact`, `mm.khugepaged`, `mm.reclaim`) is compared
-// by a weaker rule: which pages it takes and how often depends on the kernel's version and on where the pages lie, so
-// only the result counts. What was fetched or read afterwards is compared as always.
+// Two kinds of steps are compared by a weaker rule, because what happens in them depends on the kernel's version and on where
+// pages lie. Where the kernel looks for work by itself (`mm.ksm`, `mm.compact`, `mm.khugepaged`, `mm.reclaim`), only the
+// result counts. Where it moves pages of a trace that asks for huge pages (`move_pages`, `migrate_pages`, `mbind`), it counts
+// which ranges were hit, not by how many windows. What was fetched or read afterwards is compared as always.
 func Diverge(a, b *Outcome) *Divergence {
 	if a.Crash != "" || b.Crash != "" {
 		return &Divergence{What: fmt.Sprintf("%s: %q, %s: %q", a.By, a.Crash, b.By, b.Crash)}
@@ -35,15 +34,15 @@ func Diverge(a, b *Outcome) *Divergence {
 			return &Divergence{Line: a.Steps[i].Line, What: "only " + a.By + " performs this line", A: &a.Steps[i]}
 		}
 		x, y := &a.Steps[i], &b.Steps[i]
-		if what := differ(x, y); what != "" {
-			return &Divergence{Line: x.Line, What: what, A: x, B: y, Loose: loose(x.Call)}
+		if what := differ(x, y, a.Huge || b.Huge); what != "" {
+			return &Divergence{Line: x.Line, What: what, A: x, B: y}
 		}
 	}
 	return nil
 }
 
-// loose says whether a call is compared by the weaker rule.
-func loose(call string) bool {
+// byItself says whether the kernel looks for work by itself in a call.
+func byItself(call string) bool {
 	switch call {
 	case "mm.ksm", "mm.compact", "mm.khugepaged", "mm.reclaim":
 		return true
@@ -51,14 +50,30 @@ func loose(call string) bool {
 	return false
 }
 
+// moves says whether a call moves pages to other frames.
+func moves(call string) bool {
+	return call == "move_pages" || call == "migrate_pages" || call == "mbind"
+}
+
+// hit returns the ranges that were invalidated, in order.
+func (s *Step) hit() (ranges []int) {
+	for i := range s.Notes {
+		if s.Notes[i].Kind == NoteInvalidated {
+			ranges = append(ranges, s.Notes[i].Range)
+		}
+	}
+	slices.Sort(ranges)
+	return slices.Compact(ranges)
+}
+
 // differ says how two steps differ, "" if they do not.
-func differ(x, y *Step) string {
+func differ(x, y *Step, huge bool) string {
 	switch {
 	case x.Line != y.Line || x.Call != y.Call || x.TID != y.TID:
 		return "another line"
 	case x.Result != y.Result:
 		return "result"
-	case loose(x.Call):
+	case byItself(x.Call), huge && moves(x.Call) && slices.Equal(x.hit(), y.hit()):
 		return ""
 	case slices.EqualFunc(x.Notes, y.Notes, func(m, n Note) bool { return m.String() == n.String() }):
 		return ""

@@ -2,6 +2,8 @@
 
 package traces
 
+import "slices"
+
 // Observer collects an outcome. Model and kernel tell it what they see with numbers of their own; it names frames and
 // registrations so that the two can be compared.
 //
@@ -136,6 +138,18 @@ func (o *Observer) Step(line, tid int, call, result string) {
 func (o *Observer) Outcome(t *Trace, by string) *Outcome {
 	out := o.outcome
 	out.Trace, out.Hash, out.By = t.Name, t.HashString(), by
+	out.Huge = asksForHugePages(t)
 	out.sortSteps()
 	return &out
+}
+
+// asksForHugePages says whether a trace needs huge pages or advises to make some.
+func asksForHugePages(t *Trace) bool {
+	const hugepage, collapse = 14, 25
+	if slices.Contains(t.Directives.Needs, "thp") {
+		return true
+	}
+	return slices.ContainsFunc(t.Ops, func(o Op) bool {
+		return o.Call == CallMadvise && (o.A[2] == hugepage || o.A[2] == collapse)
+	})
 }

@@ -20,6 +20,8 @@ type Outcome struct {
 	Skipped string
 	// Crash says what ended the machine while it performed the trace; the steps are those before.
 	Crash string
+	// Huge says that the trace asks for huge pages. Not part of the text.
+	Huge  bool
 	Steps []Step // by line; several of one line in order of their ends
 }
 

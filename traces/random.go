@@ -21,6 +21,9 @@ func Random(seed uint64) []byte {
 	return []byte(w.b.String())
 }
 
+// RandomName returns the name of the random trace of a number.
+func RandomName(seed uint64) string { return fmt.Sprintf("random-%d.trace", seed) }
+
 // randomKind is what a random trace is mostly about.
 type randomKind int
 
@@ -52,6 +55,7 @@ type random struct {
 	nextTID int
 	nextBO  uint64
 	nextFD  int
+	shared  bool // some mapping is
 	va      uint64
 }
 
@@ -235,6 +239,7 @@ func (w *random) mmap(p *randomProcess, tid int, addr, size uint64) {
 	if w.kind == randomHuge {
 		share = "MAP_PRIVATE"
 	}
+	w.shared = w.shared || share == "MAP_SHARED"
 	w.line(tid, "mmap(%#x, %d, %s, %s|MAP_ANONYMOUS|MAP_FIXED%s, -1, 0)", addr, size, prot, share, extra)
 }
 
@@ -300,7 +305,11 @@ func (w *random) heap(p *randomProcess, tid int) {
 func (w *random) placement(tid int, addr, size uint64) {
 	move := w.word("MPOL_MF_MOVE", "MPOL_MF_MOVE_ALL")
 	mask := w.word("[0x1]", "[0x2]", "[0x3]")
-	switch w.n(6) {
+	kind := w.n(6)
+	if w.shared && (kind == 2 || kind == 3) {
+		return // shared memory has no policy in the model: model/FIDELITY.md M-POLICY
+	}
+	switch kind {
 	case 0, 1:
 		var pages, nodes []string
 		node := w.n(2)
@@ -334,6 +343,7 @@ func (w *random) file(p *randomProcess, tid int, addr, size uint64) {
 		return
 	}
 	fd := p.fds[w.n(len(p.fds))]
+	w.shared = true
 	at := w.n(randomFDSize)
 	switch w.pick(6, 3, 3, 1) {
 	case 0:

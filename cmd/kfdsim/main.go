@@ -53,7 +53,7 @@ var verbs = []verb{
 	{"run", "[-design D[,D...]|all] [-seed N] [-json] TRACE...", "run traces on designs, one interleaving each, and judge", runVerb},
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
-	{"vm", "run|diff [-kernel SERIES] [-fuzz N] [-seed N] TRACE...", "perform traces on a real kernel in a virtual machine; diff: and compare it with the model", vmVerb},
+	{"vm", "run|diff|module [-kernel SERIES] [-fuzz N] [-seed N] TRACE...", "perform traces on a real kernel in a virtual machine; diff: and compare it with the model;\n        module: build the observer module alone, with every warning", vmVerb},
 	{"list", "[-json] designs|defects|properties|traces", "what there is", listVerb},
 }
 

@@ -32,29 +32,32 @@ func vmVerb(c *command, f *flags, args []string) int {
 	f.BoolVar(&r.options.Fetch, "fetch", false, "ask apt whether there is a newer one")
 	f.DurationVar(&r.options.Limit, "limit", 10*time.Minute, "`time` after which the virtual machine is ended")
 	f.BoolVar(&r.quiet, "q", false, "diff: print divergences and verdicts only")
-	fuzz := f.Int("fuzz", 0, "diff: compare `N` random traces")
-	seed := f.Uint64("seed", 1, "diff: `number` of the first random trace")
+	fuzz := f.Int("fuzz", 0, "add `N` random traces")
+	seed := f.Uint64("seed", 1, "`number` of the first random trace")
 	noShrink := f.Bool("noshrink", false, "diff: leave diverging traces as they are")
 	args, status, done := f.parse(args)
 	if done {
 		return status
 	}
-	if len(args) == 0 || args[0] != "run" && args[0] != "diff" {
-		return f.misused("run or diff")
+	if len(args) == 0 || args[0] != "run" && args[0] != "diff" && args[0] != "module" {
+		return f.misused("run, diff or module")
 	}
 	verb, args := args[0], args[1:]
-	if len(args) == 0 && (verb == "run" || *fuzz <= 0) {
+	if verb == "module" {
+		return r.end(exitOK, vm.BuildObserver(r.options, r.out))
+	}
+	if len(args) == 0 && *fuzz <= 0 {
 		return f.misused("no trace")
 	}
 	if status := r.load(args); status != exitOK {
 		return status
 	}
-	if verb == "run" {
-		return r.end(r.perform())
-	}
 	for i := range max(0, *fuzz) {
 		n := *seed + uint64(i)
-		r.traces = append(r.traces, vm.Trace{Name: fmt.Sprintf("random-%d.trace", n), Text: traces.Random(n)})
+		r.traces = append(r.traces, vm.Trace{Name: traces.RandomName(n), Text: traces.Random(n)})
+	}
+	if verb == "run" {
+		return r.end(r.perform())
 	}
 	return r.end(r.diff(!*noShrink))
 }

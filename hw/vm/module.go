@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux && amd64
+
 package vm
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/kfdsim/kfdsim/kernel"
 )
 
 // buildModule builds a module from its sources, and returns the path of its .ko. It
@@ -27,7 +33,6 @@ func (k *Kernel) buildModule(src fs.FS, name string) (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintln(h, k.Release)
-	texts := map[string][]byte{}
 	for _, f := range files {
 		if f.IsDir() {
 			continue
@@ -36,7 +41,6 @@ func (k *Kernel) buildModule(src fs.FS, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		texts[f.Name()] = text
 		fmt.Fprintf(h, "%s %d\n%s", f.Name(), len(text), text)
 	}
 	path := filepath.Join(cache, "modules", fmt.Sprintf("%s-%x.ko", name, h.Sum(nil)[:8]))
@@ -46,24 +50,79 @@ func (k *Kernel) buildModule(src fs.FS, name string) (string, error) {
 	if err := checkTools(k); err != nil {
 		return "", err
 	}
-	tmp, err := os.MkdirTemp(cache, "module-")
+	_, ko, err := k.make(src, name)
 	if err != nil {
 		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	for n, text := range texts {
-		if err := os.WriteFile(filepath.Join(tmp, n), text, 0o644); err != nil {
-			return "", err
-		}
-	}
-	c := exec.Command("make", "-s", "-C", k.headers(), "M="+tmp, "W=1", "modules")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s for %s: %w\n%s", name, k.Release, err, bytes.TrimSpace(out))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
-	return path, os.Rename(filepath.Join(tmp, name+".ko"), path)
+	return path, writeWhole(path, ko)
+}
+
+// writeWhole writes a file so that nobody ever finds a part of it.
+func writeWhole(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "part-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// make runs the kernel's build system on a copy of a module's sources. It returns what
+// that said, and the module.
+func (k *Kernel) make(src fs.FS, name string, args ...string) (said, ko []byte, err error) {
+	tmp, err := os.MkdirTemp("", "kfdsim-module-")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.CopyFS(tmp, src); err != nil {
+		return nil, nil, err
+	}
+	c := exec.Command("make", append([]string{"-s", "-C", k.headers(), "M=" + tmp, "modules"}, args...)...)
+	if said, err = c.CombinedOutput(); err != nil {
+		return said, nil, fmt.Errorf("building %s for %s: %w\n%s", name, k.Release, err, bytes.TrimSpace(said))
+	}
+	ko, err = os.ReadFile(filepath.Join(tmp, name+".ko"))
+	return said, ko, err
+}
+
+// BuildObserver builds the observer module with every warning that the kernel's build
+// system and sparse have, and says to w what they say.
+//
+// Errors: *Unsupported; an error when there is a warning.
+func BuildObserver(o Options, w io.Writer) error {
+	if o.Series == "" {
+		o.Series = "6.12"
+	}
+	k, err := FindKernel(o.Series, o.Fetch)
+	if err != nil {
+		return err
+	}
+	if err := checkTools(k); err != nil {
+		return err
+	}
+	args := []string{"W=1"}
+	if _, err := exec.LookPath("sparse"); err == nil {
+		args = append(args, "C=2")
+	} else {
+		fmt.Fprintln(w, "without sparse: it is not installed")
+	}
+	out, _, err := k.make(kernel.Observer(), "kfdsim_observer", args...)
+	fmt.Fprintf(w, "kfdsim_observer for %s, %s: %d bytes of warnings\n%s", k.Release, strings.Join(args, " "), len(out), out)
+	if err == nil && len(out) > 0 {
+		err = errors.New("the build of the module is not silent")
+	}
+	return err
 }
 
 // checkTools looks for what the kernel's build system runs.

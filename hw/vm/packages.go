@@ -1,27 +1,18 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux && amd64
+
 package vm
 
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 )
-
-// Unsupported says what this machine lacks.
-type Unsupported struct{ What, Do string }
-
-// Error is what to print: what is missing, and what would help.
-func (u *Unsupported) Error() string { return u.What + ": " + u.Do }
-
-func missing(what, do string, args ...any) error {
-	return &Unsupported{what, fmt.Sprintf(do, args...)}
-}
 
 // Kernel is a kernel that can be booted, and modules be built for.
 type Kernel struct {

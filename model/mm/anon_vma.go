@@ -138,7 +138,9 @@ func (sys *System) inherits(v *VMA, pfn phys.PFN) bool {
 // Kernel: rmap_walk_anon, rmap_walk_file.
 func (sys *System) rmapVisits(f *folio) []mapping {
 	if f.ksm {
-		return sys.rmapWalkKSM(f, PTE.maps)
+		merged := sys.rmapWalkKSM(f, PTE.maps)
+		slices.Reverse(merged) // who was merged last comes first
+		return merged
 	}
 	var vmas []*VMA
 	if f.anon != nil {

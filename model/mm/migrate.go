@@ -215,6 +215,9 @@ func (sys *System) tryToMigrate(t *sim.Task, f *folio) {
 		if i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0 {
 			break
 		}
+		if mm.PTEAt(m.vpn).huge() {
+			mm.splitHugePMD(t, hugeFloor(m.vpn)) // a part of it moves
+		}
 		var w *NotifierRange
 		if mm.watched(t, m.vpn, m.vpn+1) {
 			w = mm.openWindow(t, EventClear, m.vpn, m.vpn+1)

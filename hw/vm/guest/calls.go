@@ -44,8 +44,10 @@ func (r *run) call(th *thread, i int32, op *traces.Op) (string, error) {
 		val, err := r.place(th, op)
 		return fmt.Sprintf("%#x", val), err
 	case traces.CallCPUWrite:
+		r.ambient(th, op)
 		return "0", th.task.Fill(op.A[0], op.A[1], byte(op.A[2]))
 	case traces.CallCPURead:
+		r.ambient(th, op)
 		var seen []traces.ByteRun
 		err := th.task.Load(op.A[0], op.A[1], func(b []byte) { seen = traces.AppendBytes(seen, b) })
 		return traces.BytesText(seen), err
@@ -67,6 +69,28 @@ func (r *run) call(th *thread, i int32, op *traces.Op) (string, error) {
 		return r.deviceCall(th, op)
 	}
 	return r.otherCall(th, op)
+}
+
+// ambient makes memory that a recorded success needs and that no line of the trace
+// ever maps or unmaps, as the model does.
+func (r *run) ambient(th *thread, op *traces.Op) {
+	if op.Result.Kind != traces.ResultOK && op.Result.Kind != traces.ResultBytes || op.A[1] == 0 {
+		return
+	}
+	lo, hi := op.A[0]&^(page-1), (op.A[0]+op.A[1]+page-1)&^(page-1)
+	for i := range r.tr.Ops {
+		switch o := &r.tr.Ops[i]; o.Call {
+		case traces.CallMmap, traces.CallMunmap, traces.CallMremap, traces.CallBrk:
+			at := o.A[0]
+			if o.Result.Kind == traces.ResultOK && o.Call == traces.CallMmap {
+				at = o.Result.Val
+			}
+			if o.Call == traces.CallBrk || at < hi && lo < at+o.A[1] || o.Call == traces.CallMremap && o.A[4] < hi && lo < o.A[4]+o.A[2] {
+				return
+			}
+		}
+	}
+	th.task.Call(unix.SYS_MMAP, lo, hi-lo, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)
 }
 
 // place maps memory where the record says.

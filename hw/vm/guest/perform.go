@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -68,6 +69,7 @@ type run struct {
 	procs   []*process // all there were, in order of creation
 	ranges  []*userRange
 	applied map[int32]bool // unfinished calls that have begun
+	pending []int32        // and those that have not
 	waiting []*thread      // tasks that are in a call that blocks
 	dying   *process       // to be killed before the next line
 	skip    string
@@ -122,12 +124,17 @@ func (r *run) all() error {
 func (r *run) line(i int32) error {
 	op := &r.tr.Ops[i]
 	if op.Call == traces.CallResume {
+		r.pending = slices.DeleteFunc(r.pending, func(p int32) bool { return p == op.Ref })
 		if r.applied[op.Ref] {
 			return nil
 		}
 		i, op = op.Ref, &r.tr.Ops[op.Ref]
 	} else if op.Phase == traces.Unfinished && op.Call != traces.CallClone && op.Call != traces.CallExit && op.Call != traces.CallExitGroup {
-		return nil // acts at its second part
+		r.pending = append(r.pending, i)
+		return nil // acts at its second part, or before who needs it
+	}
+	if err := r.needed(op); err != nil {
+		return err
 	}
 	r.applied[i] = true
 	th := r.threads[op.TID]
@@ -139,6 +146,36 @@ func (r *run) line(i int32) error {
 		return nil
 	}
 	return r.act(th, i)
+}
+
+// needed performs a pending mmap of the same process whose memory the op uses.
+func (r *run) needed(op *traces.Op) error {
+	th := r.threads[op.TID]
+	for k, p := range r.pending {
+		q := &r.tr.Ops[p]
+		by := r.threads[q.TID]
+		if th == nil || by == nil || th.proc != by.proc || th == by || q.Call != traces.CallMmap || q.Result.Kind != traces.ResultOK || !uses(op, q.Result.Val, q.A[1]) {
+			continue
+		}
+		r.pending = slices.Delete(r.pending, k, k+1)
+		r.applied[p] = true
+		return r.act(by, p)
+	}
+	return nil
+}
+
+// uses says whether an op touches or registers memory of [addr,addr+n).
+func uses(op *traces.Op, addr, n uint64) bool {
+	meets := func(a, k uint64) bool { return a < addr+n && addr < a+k }
+	switch op.Call {
+	case traces.CallCPURead, traces.CallCPUWrite:
+		return meets(op.A[0], op.A[1])
+	case traces.CallIoctl:
+		if op.X.KFD != nil {
+			return slices.ContainsFunc(op.X.KFD.Ranges, func(r traces.Range) bool { return meets(r.Start, r.Size) })
+		}
+	}
+	return false
 }
 
 // act performs an op.
