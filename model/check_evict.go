@@ -5,6 +5,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/phys"
 	"github.com/kfdsim/kfdsim/sim"
@@ -99,6 +100,9 @@ func (c *checker) Fetched(r *kfd.UserRange) {
 		c.touch(ms, k)
 	}
 }
+
+// FetchFailed notes nothing: a fetch that failed reaches no page.
+func (c *checker) FetchFailed(*kfd.UserRange, errno.Errno) {}
 
 // Committed judges a commit: what it lets the queues reach. Only ranges that were
 // hit or fetched since the last commit can have become wrong.

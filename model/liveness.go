@@ -5,6 +5,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/kfdsim/kfdsim/model/errno"
 	"github.com/kfdsim/kfdsim/model/kfd"
 	"github.com/kfdsim/kfdsim/model/mm"
 	"github.com/kfdsim/kfdsim/sim"
@@ -269,6 +270,10 @@ func (x *livenessRun) draw() uint64 {
 
 // Fetched lets the time of a fetch pass, in the task that fetches.
 func (x *livenessRun) Fetched(*kfd.UserRange) { x.s.Current().Sleep(FetchTime) }
+
+// FetchFailed is not what is measured: a fetch that an invalidation has beaten took
+// its time before.
+func (x *livenessRun) FetchFailed(*kfd.UserRange, errno.Errno) {}
 
 // StateChanged wakes who waits for the end of a pass.
 func (x *livenessRun) StateChanged(*kfd.Process) {

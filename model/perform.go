@@ -27,6 +27,9 @@ func (r *runner) perform(t *sim.Task, th *thread, i int) {
 	if judged && r.err == nil && r.unsupported == "" && !t.Killed() {
 		r.compare(op, val, err)
 	}
+	if !t.Killed() {
+		r.observe(op, val, err, judged)
+	}
 }
 
 // maxSleep is the longest sleep in milliseconds: virtual time must not run over.

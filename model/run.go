@@ -41,6 +41,9 @@ type Options struct {
 	failing bool
 	// NoChecks leaves the properties out (for measuring what they cost).
 	NoChecks bool
+
+	// observer, if not nil, is told what the driver sees; needs the checks.
+	observer *traces.Observer
 }
 
 // Run performs a trace on a design and judges it.

@@ -22,6 +22,8 @@ type runner struct {
 	sys *mm.System
 	drv *kfd.Driver
 	chk *checker
+	// observer is told what comes of every line; nil if nobody wants to know.
+	observer *traces.Observer
 
 	recorded bool // lines act in file order
 	failing  bool // allocations may fail that did not when the trace was recorded
@@ -141,8 +143,9 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 		r.sys = mm.NewSystem(r.s, machineConfig(d), nil)
 		r.drv = kfd.New(r.s, r.sys, design, gpus, limit, nil, nil)
 	} else {
-		r.sys = mm.NewSystem(r.s, machineConfig(d), r.chk)
-		r.drv = kfd.New(r.s, r.sys, design, gpus, limit, r.chk, r.chk)
+		w := r.watcher(o.observer)
+		r.sys = mm.NewSystem(r.s, machineConfig(d), w)
+		r.drv = kfd.New(r.s, r.sys, design, gpus, limit, w, r.chk)
 		r.chk.attach(r.sys, r.drv)
 		r.s.SetCheck(r.chk.check)
 	}
@@ -152,6 +155,18 @@ func newRunner(tr *traces.Trace, design kfd.Design, chooser sim.Chooser, o Optio
 	r.countBarriers()
 	r.startFirst()
 	return r
+}
+
+// watcher is who is told what happens to memory and in the driver.
+func (r *runner) watcher(to *traces.Observer) interface {
+	mm.Watcher
+	kfd.Watcher
+} {
+	if to == nil {
+		return r.chk
+	}
+	r.observer = to
+	return &observed{r.chk, to, map[*mm.IntervalNotifier]int{}}
 }
 
 // startFirst makes the first task of the file, which exists from the start, and

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kfdsim/kfdsim/hw/vm/guest"
 	"github.com/kfdsim/kfdsim/traces"
 )
 
@@ -57,13 +58,17 @@ var verbs = []verb{
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
 	{"compare", "-liveness [-design D[,D...]|all] [-ranges N[,N...]] [-seed N] [-tsv|-json]", "how long restores take while memory goes on being invalidated", compareVerb},
+	{"vm", "run|diff|module [-kernel SERIES] [-fuzz N] [-seed N] TRACE...", "perform traces on a real kernel in a virtual machine; diff: and compare it with the model;\n        module: build the observer module alone, with every warning", vmVerb},
 	{"list", "[-json] designs|defects|properties|windows|traces", "what there is", listVerb},
 }
 
 // planned are the verbs whose names are taken already.
-var planned = []string{"score", "fuzz", "capture", "hw", "vm"}
+var planned = []string{"score", "fuzz", "capture", "hw"}
 
 func main() {
+	if guest.Running() {
+		guest.Main()
+	}
 	interrupt := make(chan struct{})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)

@@ -29,10 +29,14 @@ var rows = []row{
 	{"model/kfd", []string{"sim", "model/errno", "model/phys", "model/mm", "model/gpu"}},
 	{"model/kfd/*", []string{"sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd"}},
 	{"model", []string{"traces", "sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd", "model/kfd/*"}},
+	{"kernel", nil},
+	{"hw/performer", nil},
+	{"hw/vm/guest", []string{"traces", "hw/performer"}},
+	{"hw/vm", []string{"traces", "kernel", "hw/vm/guest"}},
 	{"hw", []string{"traces"}},
 	{"docs/*", []string{"traces", "sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd", "model"}},
 	{"internal/*", nil},
-	{"cmd/*", []string{"traces", "sim", "model", "model/phys", "hw"}},
+	{"cmd/*", []string{"traces", "sim", "model", "model/phys", "hw", "hw/vm", "hw/vm/guest"}},
 }
 
 func matches(pattern, name string) bool {

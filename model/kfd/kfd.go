@@ -170,6 +170,8 @@ type Watcher interface {
 	Committed(t *sim.Task, p *Process)
 	// Fetched: pages of r were fetched.
 	Fetched(r *UserRange)
+	// FetchFailed: an attempt to fetch pages of r failed.
+	FetchFailed(r *UserRange, err errno.Errno)
 	// Dropping: the pages of r are about to be unmapped for DMA.
 	Dropping(r *UserRange)
 	// Evicting: a window counted an eviction of p.

@@ -64,6 +64,9 @@ func (r *UserRange) GetUserPages(t *sim.Task) errno.Errno {
 	m.ReadUnlock(t)
 	m.Put(t)
 	r.Mem.P.drv.Counts.Fetches++
+	if w := r.Mem.P.drv.watch; w != nil && err != 0 {
+		w.FetchFailed(r, err)
+	}
 	if err == errno.EAGAIN {
 		r.Mem.P.drv.Counts.Collisions++
 	}

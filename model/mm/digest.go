@@ -22,7 +22,7 @@ func (sys *System) Shape() uint64 {
 	for _, f := range sys.files {
 		h = fold(h, f.cache.Shape(keep))
 	}
-	return h
+	return fold(h, sys.swapCache.frames.Len())
 }
 
 // State hashes everything that decides what the machine's memory does next, with
@@ -71,6 +71,7 @@ func nameOf(n *phys.Names, p PTE) uint64 {
 func (mm *MM) digest(pt uint64) uint64 {
 	h := fold(uint64(mm.id), pt)
 	h = fold(h, mm.tables.Digest())
+	h = fold(h, mm.puds.Digest())
 	h = fold(h, uint64(mm.users)<<32|uint64(mm.count))
 	h = fold(h, mm.brk)
 	h = fold(h, uint64(mm.oom.tries))

@@ -4,6 +4,7 @@ package mm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,6 +175,13 @@ func TestPlacementFiresTheEventsOfLinux(t *testing.T) {
 	})
 }
 
+// backwards reverses a list of events.
+func backwards(events string) string {
+	list := strings.Fields(events)
+	slices.Reverse(list)
+	return strings.Join(list, " ")
+}
+
 // TestKSMFiresTheEventsOfLinux are the rows of the measured table about pages that
 // ksmd merged. Which page comes first is ksmd's choice; the order is the measured
 // one.
@@ -247,7 +255,7 @@ func TestKSMFiresTheEventsOfLinux(t *testing.T) {
 			require.Equal(panicking{}, []int64{1}, status)
 			require.Zero(panicking{}, left)
 			require.Equal(panicking{}, int64(1), onNodes(t, m)[15])
-		}, events: each("CLEAR", 0, 16, 1, "")},
+		}, events: backwards(each("CLEAR", 0, 16, 1, ""))}, // rmap_walk_ksm: who merged last comes first
 		"move_pages of a merged page": {op: func(t *sim.Task, m *MM, p *probe) {
 			merge(t, m, p)
 			p.events = nil

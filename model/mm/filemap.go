@@ -109,6 +109,9 @@ func (f *File) markDirty(off, n uint64) {
 // Kernel: do_fault, mm/memory.c.
 func (mm *MM) doFault(t *sim.Task, v *VMA, lo, hi uint64, write bool) (uint64, errno.Errno) {
 	f, off := v.File, v.pgoff(lo)
+	if write && v.private() {
+		v.anonVMAPrepare() // also where the file has ended
+	}
 	pfn, n, err := mm.sys.filemapGetPages(t, mm, f, off, hi-lo)
 	if err != 0 {
 		return 0, err
@@ -144,7 +147,6 @@ func (mm *MM) doFault(t *sim.Task, v *VMA, lo, hi uint64, write bool) (uint64, e
 //
 // Kernel: do_cow_fault.
 func (mm *MM) doCowFault(t *sim.Task, v *VMA, lo, n uint64, src phys.PFN) (uint64, errno.Errno) {
-	v.anonVMAPrepare()
 	f, off := v.File, v.pgoff(lo)
 	pfn, n, err := mm.vmaAllocPages(t, v, lo, n)
 	if err != 0 {
@@ -160,6 +162,7 @@ func (mm *MM) doCowFault(t *sim.Task, v *VMA, lo, n uint64, src phys.PFN) (uint6
 		return 0, errno.EFAULT
 	}
 	mm.sys.Mem.Copy(pfn, src, n)
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.rss += n
 	mm.faulted(t, lo, lo+n, 1)

@@ -37,15 +37,15 @@ func (mm *MM) DupMM(t *sim.Task, name string) (*MM, errno.Errno) {
 
 // dupVMA gives the child one VMA and its pages.
 func (mm *MM) dupVMA(t *sim.Task, child *MM, v *VMA) {
-	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff, policy: v.policy}
+	c := &VMA{Start: v.Start, End: v.End, Flags: v.Flags &^ (VMLocked | VMLockOnFault), Pgoff: v.Pgoff, policy: v.policy, mm: child}
 	if v.File != nil {
 		c.setFile(v.File)
 		v.File.Ref()
 	}
 	wipe := v.Flags&VMWipeOnFork != 0
 	if v.AnonVMA != nil && !wipe {
+		mm.sys.forkAnon(c, v)
 		c.setAnonVMA(v.AnonVMA)
-		c.forked = c
 	}
 	child.insertVMA(c)
 	if !wipe {
@@ -154,6 +154,7 @@ func (mm *MM) exitMmap(t *sim.Task) {
 		}
 	}
 	mm.tables.Clear(0, EndOfSpace)
+	mm.puds.Clear(0, EndOfSpace)
 	mm.exited = true
 	t.Log(fnExitMmap, uint64(mm.id), 0, 0)
 	mm.mmapLock.Unlock(t)

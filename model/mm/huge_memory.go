@@ -90,10 +90,30 @@ func (v *VMA) thpAllowed() bool {
 // Kernel: vma_alloc_folio with HPAGE_PMD_ORDER.
 func (sys *System) allocHuge(t *sim.Task, limit uint64) (pfn phys.PFN, n uint64) {
 	pfn, n = sys.Mem.AllocAlignedRun(-1, hugePages, limit)
+	sys.large.Set(uint64(pfn), uint64(pfn)+n, 0, 0)
 	if n > 0 && sys.Mem.Free() < sys.kswapd.low {
 		sys.kswapd.wakeup(t)
 	}
 	return pfn, n
+}
+
+// smallRun returns how many frames from pfn on, at most n, are no part of a huge
+// page. Such a part is never used again by itself when a write finds it shared once,
+// whoever maps it still.
+//
+// Kernel: folio_test_large in wp_can_reuse_anon_folio, mm/memory.c.
+func (sys *System) smallRun(pfn phys.PFN, n uint64) uint64 {
+	if r, ok := sys.large.Next(uint64(pfn)); ok && r.Lo < uint64(pfn)+n {
+		return max(r.Lo, uint64(pfn)) - uint64(pfn)
+	}
+	return n
+}
+
+// small says that n frames from pfn on are no part of a huge page.
+func (sys *System) small(pfn phys.PFN, n uint64) {
+	if sys.large.Len() > 0 {
+		sys.large.Clear(uint64(pfn), uint64(pfn)+n)
+	}
 }
 
 // hugeHole returns the huge pages [a,end) that a fault of [lo,hi) may make, a
@@ -141,6 +161,7 @@ func (mm *MM) doHugePMDAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write b
 		if pfn, n = mm.sys.allocHuge(t, end-a); n == 0 {
 			return 0, hi - lo
 		}
+		mm.sys.setAnon(v, pfn, n)
 		e = anonRW | PTE(pfn)
 		end = a + n
 	}
@@ -268,6 +289,7 @@ func (mm *MM) splitHugePMD(t *sim.Task, a uint64) {
 // Kernel: split_folio and try_to_migrate.
 func (mm *MM) splitFolio(t *sim.Task, v *VMA, a uint64) {
 	head := mm.PTEAt(a).Frame()
+	mm.sys.small(head, hugePages)
 	t.Log(fnSplit, a<<PageShift, (a+hugePages)<<PageShift, 0)
 	idx := v.pgoff(a)
 	for _, w := range append([]*VMA(nil), v.AnonVMA.vmas...) {
@@ -378,8 +400,5 @@ func (mm *MM) adjustTransHuge(t *sim.Task, v *VMA, at uint64) {
 
 // pudPopulated says whether a PMD table exists around a page.
 func (mm *MM) pudPopulated(vpn uint64) bool {
-	const tables = 1 << (pudShift - pmdShift)
-	pud := vpn >> pudShift
-	r, ok := mm.tables.Next(pud * tables)
-	return ok && r.Lo < (pud+1)*tables
+	return !mm.puds.Empty(vpn>>pudShift, vpn>>pudShift+1)
 }

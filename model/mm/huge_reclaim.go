@@ -88,7 +88,7 @@ func (mm *MM) unmapHuge(t *sim.Task, v *VMA, a uint64, p PTE) (freed uint64, spl
 			freed += w.mm.swapOutFolio(t, w.Start+lo-w.Pgoff, hi-lo, p.Frame()+phys.PFN(lo-idx), slot+lo-idx)
 		}
 	}
-	mem.SwapPut(slot, hugePages)
+	mm.sys.putSlots(slot, hugePages)
 	return freed, false
 }
 

@@ -415,15 +415,16 @@ func (c *collapse) replacePages(t *sim.Task, v *VMA, a uint64, pfn phys.PFN) sca
 		mm.rss -= run.Len()
 		if run.Stride == 1 {
 			mem.Copy(to, from, run.Len())
-			mem.Put(from, run.Len())
+			mm.sys.putFrames(from, run.Len())
 			continue
 		}
 		for range run.Len() {
 			mem.Copy(to, from, 1)
-			mem.Put(from, 1)
+			mm.sys.putFrames(from, 1)
 			to++
 		}
 	}
+	mm.sys.setAnon(v, pfn, hugePages)
 	mm.setPTEs(a, a+hugePages, protect(v, anonRW|PTEHuge|PTE(pfn), v.Flags))
 	mm.rss += hugePages
 	mm.sys.Counts.HugeCollapses++

@@ -149,6 +149,7 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 		mm.sys.Mem.Put(pfn, n)
 		return 0, errno.EFAULT
 	}
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.rss += n
 	mm.faulted(t, lo, lo+n, 1)
@@ -161,21 +162,27 @@ func (mm *MM) faulted(t *sim.Task, lo, hi, write uint64) {
 }
 
 // doSwapPage brings pages back from swap. The last user of a slot gets the page
-// writable and exclusive; there is no swap cache (model/FIDELITY.md F4).
+// writable and exclusive; others share it (swapinShared).
 //
 // Kernel: do_swap_page.
 func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) (uint64, errno.Errno) {
-	pfn, n, err := mm.vmaAllocPages(t, v, lo, hi-lo)
+	mem := mm.sys.Mem
+	own := mem.SwapSingle(p.Slot(), hi-lo)
+	if own == 0 {
+		return mm.swapinShared(t, v, lo, p, write)
+	}
+	pfn, n, err := mm.vmaAllocPages(t, v, lo, own)
 	if err != 0 {
 		return 0, err
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
-	if q, m := mm.runAt(lo, n); q != p || m < n {
+	if q, m := mm.runAt(lo, n); q != p || m < n || mem.SwapSingle(p.Slot(), n) < n {
 		mm.sys.Mem.Put(pfn, n)
 		return 0, 0
 	}
-	mem := mm.sys.Mem
 	mem.SwapInCopy(pfn, p.Slot(), n)
+	v.anonVMAPrepare()
+	mm.sys.setAnon(v, pfn, n)
 	mem.SwapPut(p.Slot(), n)
 	e := PTEPresent | PTEYoung | PTEAnon | PTEExclusive | PTE(pfn)
 	if v.Flags&VMWrite != 0 {
@@ -210,6 +217,9 @@ func (mm *MM) doWPPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE) (uint64, errno
 			if q, m := mm.runAt(lo, n); q != p || m < n {
 				return 0, 0
 			}
+			if p&PTEExclusive == 0 {
+				mm.sys.setAnon(v, p.Frame(), n)
+			}
 			mm.setWritable(lo, lo+n, PTEExclusive)
 			return n, 0
 		}
@@ -231,6 +241,18 @@ func (mm *MM) reusable(p PTE, n uint64) uint64 {
 		return 0
 	case p&PTEExclusive != 0:
 		return n
+	}
+	if _, cached := mm.sys.cachedSlot(p.Frame()); cached {
+		if mm.sys.Mem.Frame(p.Frame()).Count == 2 && mm.sys.folioFreeSwap(p.Frame()) {
+			return 1
+		}
+		return 0
+	}
+	if !p.huge() {
+		n = mm.sys.smallRun(p.Frame(), n)
+	}
+	if n == 0 {
+		return 0
 	}
 	return mm.sys.runWithCount(p.Frame(), n, 1)
 }
@@ -266,8 +288,9 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 	} else {
 		// Not before: the allocation may have reclaimed the page.
 		mem.Copy(pfn, p.Frame(), n)
-		mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 	}
+	mm.sys.setAnon(v, pfn, n)
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.sys.Counts.COWBreaks += n
 	mm.sys.Counts.PagesFaulted += n
@@ -313,12 +336,12 @@ func (mm *MM) dropPTEs(lo, hi uint64, p PTE) {
 	switch {
 	case p.zero(), p.poison():
 	case p.swap():
-		mm.sys.Mem.SwapPut(p.Slot(), n)
+		mm.sys.putSlots(p.Slot(), n)
 		mm.swapents -= n
 	case p.migration():
 		mm.rss -= n // who migrates the page holds the frame
 	default:
-		mm.sys.Mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 		mm.rss -= n
 	}
 }
@@ -351,6 +374,12 @@ func (mm *MM) freePgtables(lo, hi uint64) {
 	if a < b {
 		mm.tables.Clear(a, b)
 	}
+	const pud = 1<<pudShift - 1
+	a = max((floor+pud)>>pudShift, lo>>pudShift)
+	b = min(ceil>>pudShift, (hi+pud)>>pudShift)
+	if a < b {
+		mm.puds.Clear(a, b)
+	}
 }
 
 // movePageTables moves n pages of entries from oldLo to newLo, in an UNMAP window
@@ -363,6 +392,7 @@ func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n
 	}
 	w := mm.openWindow(t, EventUnmap, oldLo, oldLo+n)
 	mm.splitForMove(t, oldLo, newLo, n)
+	mm.moveNormalPMDs(oldLo, newLo, n)
 	t.Write(&mm.ptObj, oldLo, oldLo+n)
 	t.Write(&mm.ptObj, newLo, newLo+n)
 	for _, run := range mm.pt.AppendRuns(nil, oldLo, oldLo+n) {
@@ -371,6 +401,24 @@ func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n
 	}
 	t.Log(fnMove, oldLo<<PageShift, newLo<<PageShift, n<<PageShift)
 	mm.closeWindow(t, w)
+}
+
+// moveNormalPMDs moves the page tables that lie in [oldLo,oldLo+n) as a whole, and
+// whose place is free: the old one has none then.
+//
+// Kernel: move_normal_pmd, mm/mremap.c.
+func (mm *MM) moveNormalPMDs(oldLo, newLo, n uint64) {
+	const pages = 1 << pmdShift
+	if (oldLo^newLo)&(pages-1) != 0 {
+		return
+	}
+	for a := (oldLo + pages - 1) &^ (pages - 1); a+pages <= oldLo+n; a += pages {
+		from, to := a>>pmdShift, (a-oldLo+newLo)>>pmdShift
+		if v, ok := mm.tables.Get(from); ok && v == tablePTE && mm.tables.Empty(to, to+1) {
+			mm.tables.Clear(from, from+1)
+			mm.tables.Set(to, to+1, tablePTE, 0)
+		}
+	}
 }
 
 // pgdPages is what one top-level entry maps: the kernel opens a window for each.
@@ -393,13 +441,13 @@ func (mm *MM) changeProtection(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFl
 //
 // Kernel: change_pud_range, mm/mprotect.c.
 func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlags) {
-	// A PUD is populated when any page table below it exists, a neighbour's too.
-	r, ok := mm.tables.Next(lo >> pudShift << (pudShift - pmdShift))
+	// A PUD is populated when it has a PMD table, be it a neighbour's.
+	r, ok := mm.puds.Next(lo >> pudShift)
 	if !ok {
 		return
 	}
 	start := lo
-	if pud := r.Lo >> (pudShift - pmdShift) << pudShift; pud > lo {
+	if pud := r.Lo << pudShift; pud > lo {
 		start = pud
 	}
 	if start >= hi {

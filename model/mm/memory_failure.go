@@ -111,7 +111,9 @@ func (sys *System) memoryFailure(t *sim.Task, it isolated) errno.Errno {
 	}
 	mem, f := sys.Mem, &it.folio
 	mem.Poison(f.pfn)
-	if sys.cacheRefs(f) > 0 {
+	if slot, ok := sys.cachedSlot(f.pfn); ok {
+		sys.deleteFromSwapCache(slot, f.pfn)
+	} else if sys.cacheRefs(f) > 0 {
 		f.file.cache.Clear(f.index, f.index+1)
 		mem.Put(f.pfn, 1)
 	}

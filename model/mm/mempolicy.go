@@ -110,6 +110,12 @@ func (sys *System) online() uint64 {
 //
 // Kernel: vma_alloc_folio, mm/mempolicy.c.
 func (mm *MM) vmaAllocPages(t *sim.Task, v *VMA, vpn, limit uint64) (phys.PFN, uint64, errno.Errno) {
+	pfn, n, err := mm.allocForVMA(t, v, vpn, limit)
+	mm.sys.small(pfn, n)
+	return pfn, n, err
+}
+
+func (mm *MM) allocForVMA(t *sim.Task, v *VMA, vpn, limit uint64) (phys.PFN, uint64, errno.Errno) {
 	if v.policy == 0 {
 		return mm.sys.allocPages(t, mm, limit)
 	}

@@ -50,7 +50,7 @@ func (sys *System) isolateFolios(v *VMA, vpn, n uint64, p PTE) (isolated, bool) 
 func (sys *System) putback(it *isolated, k uint64) {
 	pfn := uint64(it.pfn)
 	sys.isolated.Clear(pfn, pfn+k)
-	sys.Mem.Put(it.pfn, k)
+	sys.putFrames(it.pfn, k)
 	it.pfn += phys.PFN(k)
 	it.index += k
 	it.vpn += k
@@ -132,7 +132,10 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 		return 0
 	}
 	p, k := it.mm.runAt(it.vpn, min(k, v.End-it.vpn))
-	if !p.maps(it.pfn) {
+	if v.familyWatched() {
+		k = min(k, 1)
+	}
+	if !p.maps(it.pfn) || sys.seenElsewhere(t, &it.folio, v) {
 		return 0
 	}
 	cached := uint64(0)
@@ -151,6 +154,7 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 		return 0
 	}
 	mem.Copy(dst, it.pfn, k)
+	sys.moveAnon(dst, it.pfn, k)
 	if cached > 0 {
 		mem.Get(dst, k)
 		it.file.cache.Set(it.index, it.index+k, uint64(dst), 1)
@@ -192,7 +196,7 @@ func (sys *System) migrateFolio(t *sim.Task, f *folio, target migrateTarget) (bo
 		}
 		sys.removeMigrationPTEs(t, f, to)
 		if done {
-			sys.Mem.Put(dst, 1)
+			sys.putFrames(dst, 1)
 			return true, 0
 		}
 		t.Point()
@@ -205,8 +209,15 @@ func (sys *System) migrateFolio(t *sim.Task, f *folio, target migrateTarget) (bo
 //
 // Kernel: try_to_migrate, mm/rmap.c.
 func (sys *System) tryToMigrate(t *sim.Task, f *folio) {
-	for _, m := range sys.rmapWalk(f, PTE.maps) {
+	visits := sys.rmapVisits(f)
+	for i, m := range visits {
 		mm := m.v.mm
+		if i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0 {
+			break
+		}
+		if mm.PTEAt(m.vpn).huge() {
+			mm.splitHugePMD(t, hugeFloor(m.vpn)) // a part of it moves
+		}
 		var w *NotifierRange
 		if mm.watched(t, m.vpn, m.vpn+1) {
 			w = mm.openWindow(t, EventClear, m.vpn, m.vpn+1)
@@ -231,7 +242,13 @@ func (sys *System) moveFolio(t *sim.Task, f *folio, dst phys.PFN) bool {
 		return false
 	}
 	mem.Copy(dst, f.pfn, 1)
-	if cached > 0 {
+	sys.moveAnon(dst, f.pfn, 1)
+	if slot, ok := sys.cachedSlot(f.pfn); ok {
+		sys.addToSwapCache(slot, dst)
+		sys.swapCache.slots.Clear(uint64(f.pfn), uint64(f.pfn)+1)
+		mem.SwapPut(slot, 1)
+		mem.Put(f.pfn, 1)
+	} else if cached > 0 {
 		mem.Get(dst, 1)
 		e, _ := f.file.cache.Get(f.index)
 		f.file.cache.Set(f.index, f.index+1, uint64(PTE(e).flags())|uint64(dst), 0)

@@ -114,7 +114,15 @@ type System struct {
 	khugepaged khugepaged
 	ksmd       ksmd
 	// policies are all memory policies there ever were, each once.
-	policies []mempolicy
+	policies  []mempolicy
+	swapCache swapCache
+	// anonNodes are all anon_vmas by id; anonOf says to which a frame belongs, if not
+	// to the root of its family. links counts VMAs that came into a reverse map.
+	anonNodes []*anonNode
+	anonOf    phys.Map
+	links     uint64
+	// large holds the frames of huge pages that are not split, however they are mapped.
+	large phys.Map
 	// isolated holds the frames that somebody migrates: nobody else may.
 	isolated phys.Map
 	// pins counts PinUserPages by frame.
@@ -188,6 +196,9 @@ type MM struct {
 	// vpn>>9) that exists, and for each PMD without one: tablePTE, tablePMD.
 	// Changed with pt.
 	tables phys.Map
+	// puds has an entry for each PMD table (1 GiB of addresses, index page>>18), which
+	// stays when the page tables below are gone, as long as any VMA is around it.
+	puds phys.Map
 	// thp says that there has been a huge page, here or in a parent. Changed with pt.
 	thp bool
 

@@ -118,6 +118,8 @@ func (mm *MM) makeTables(lo, hi uint64, p PTE) {
 		}
 	}
 	mm.tables.Set(a, b, kind, 0)
+	const pmds = pudShift - pmdShift
+	mm.puds.Set(a>>pmds, (b-1)>>pmds+1, 0, 0)
 }
 
 // changed tells the properties that entries of [lo,hi) changed.

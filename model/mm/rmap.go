@@ -105,12 +105,15 @@ func (sys *System) mappedShared(f *folio) bool {
 	return uint64(sys.Mem.Frame(f.pfn).Count) > 1+others
 }
 
-// cacheRefs returns how many references the page cache holds on the page: 1 or 0.
+// cacheRefs returns how many references the page cache or the swap cache holds on the
+// page: 1 or 0.
 func (sys *System) cacheRefs(f *folio) uint64 {
 	if f.file != nil {
 		if e, ok := f.file.cache.Get(f.index); ok && !PTE(e).swap() && PTE(e).Frame() == f.pfn {
 			return 1
 		}
+	} else if _, cached := sys.cachedSlot(f.pfn); cached {
+		return 1
 	}
 	return 0
 }

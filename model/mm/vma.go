@@ -74,6 +74,11 @@ type VMA struct {
 	// address space's own VMAs. It stands for an anon_vma_chain of more than one:
 	// such a VMA merges only with pieces of the same one.
 	forked *VMA
+	// node and tip are the anon_vma that fork gave to it and the end of its chain;
+	// nil unless forked is the VMA itself.
+	node, tip *anonNode
+	// linkSeq is the order in which VMAs came into the trees of the reverse map.
+	linkSeq uint64
 	// rmap says that a reverse-map walk may have found the VMA.
 	rmap bool
 
@@ -106,12 +111,13 @@ func (v *VMA) cow() bool { return v.Flags&(VMShared|VMMayWrite) == VMMayWrite }
 // Kernel: linear_page_index.
 func (v *VMA) pgoff(vpn uint64) uint64 { return v.Pgoff + (vpn - v.Start) }
 
-// AnonVMA is a family of VMAs that may map the same anonymous pages: one root
-// for a mapping and everything forked or split from it (model/FIDELITY.md F3).
+// AnonVMA is a family of VMAs that may map the same anonymous pages: a mapping and
+// everything forked or split from it. anonNode says which of them have a page.
 //
-// Kernel: struct anon_vma, include/linux/rmap.h.
+// Kernel: struct anon_vma with the same root, include/linux/rmap.h.
 type AnonVMA struct {
 	vmas []*VMA
+	root *anonNode
 }
 
 // anonVMAPrepare gives the VMA a family before its first anonymous page: that of
@@ -124,7 +130,7 @@ func (v *VMA) anonVMAPrepare() {
 	}
 	a := v.findMergeableAnonVMA()
 	if a == nil {
-		a = &AnonVMA{}
+		a = &AnonVMA{root: v.mm.sys.newAnonNode(nil)}
 	}
 	v.setAnonVMA(a)
 }
@@ -132,6 +138,7 @@ func (v *VMA) anonVMAPrepare() {
 // setAnonVMA moves the VMA into a family; nil takes it out of its own.
 func (v *VMA) setAnonVMA(a *AnonVMA) {
 	if old := v.AnonVMA; old != nil {
+		v.link(-1)
 		last := len(old.vmas) - 1
 		old.vmas[v.anonPos] = old.vmas[last]
 		old.vmas[v.anonPos].anonPos = v.anonPos
@@ -142,6 +149,8 @@ func (v *VMA) setAnonVMA(a *AnonVMA) {
 		v.rmap = true
 		v.anonPos = len(a.vmas)
 		a.vmas = append(a.vmas, v)
+		v.link(1)
+		v.relink()
 	}
 }
 
@@ -190,6 +199,7 @@ func (v *VMA) setFile(f *File) {
 		v.rmap = true
 		v.filePos = len(f.mappings)
 		f.mappings = append(f.mappings, v)
+		v.relink()
 	}
 }
 
@@ -346,6 +356,18 @@ func (mm *MM) account(v *VMA, n uint64) {
 func (mm *MM) setRange(v *VMA, start, end, pgoff uint64) {
 	mm.account(v, end-start-v.Len())
 	v.Start, v.End, v.Pgoff = start, end, pgoff
+	v.relink()
+}
+
+// relink puts the VMA behind others with the same offset in the trees that a
+// reverse-map walk goes through.
+//
+// Kernel: anon_vma_interval_tree_post_update_vma, mm/mmap.c.
+func (v *VMA) relink() {
+	if v.mm != nil {
+		v.mm.sys.links++
+		v.linkSeq = v.mm.sys.links
+	}
 }
 
 // setFlags changes the attributes of a VMA in the tree.

@@ -69,8 +69,8 @@ func (g *vmaMerge) canMergeRight(left bool) bool {
 // Kernel: dup_anon_vma.
 func (v *VMA) adopt(src *VMA) {
 	if v.AnonVMA == nil && src.AnonVMA != nil {
-		v.setAnonVMA(src.AnonVMA)
 		v.forked = src.forked
+		v.setAnonVMA(src.AnonVMA)
 	}
 }
 

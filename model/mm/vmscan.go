@@ -99,6 +99,7 @@ func (sys *System) Reclaim(t *sim.Task, npages uint64) uint64 { return sys.shrin
 func (sys *System) shrinkNode(t *sim.Task, target uint64) uint64 {
 	var got uint64
 	for round := 0; round < 3 && got < target; round++ {
+		got += sys.shrinkSwapCache(target - got)
 		got += sys.shrinkFiles(t, target-got)
 		// Once around, from where the hand stands: what was faulted in behind it is
 		// the last to be looked at.
@@ -209,6 +210,15 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	if p&(PTELazyFree|PTEDirty) == PTELazyFree {
 		return mm.replaceMapped(t, lo, n, p, 0)
 	}
+	if slot, cached := mm.sys.cachedSlot(p.Frame()); cached {
+		return mm.unmapCached(t, v, lo, p, slot)
+	}
+	if v.familyWatched() {
+		n = min(n, 1)
+	}
+	if f := folioOf(v, lo, p); mm.sys.seenElsewhere(t, &f, v) {
+		return mm.unmapVisited(t, &f)
+	}
 	if run := mm.sys.runWithCount(p.Frame(), n, 1); run > 0 {
 		slot, m := mm.sys.Mem.SwapAlloc(run)
 		if m == 0 {
@@ -222,6 +232,45 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 		return done
 	}
 	return mm.unmapSharedPage(t, v, lo, p)
+}
+
+// unmapVisited swaps one anonymous page out, wherever it is mapped, in a window for
+// every place that the walk visits until then.
+//
+// Kernel: try_to_unmap, mm/rmap.c.
+func (mm *MM) unmapVisited(t *sim.Task, f *folio) uint64 {
+	sys := mm.sys
+	for _, m := range sys.rmapWalk(f, PTE.maps) {
+		if m.v.Flags&VMLocked != 0 || m.v.mm.PTEAt(m.vpn).huge() {
+			return 0
+		}
+	}
+	slot, n := sys.Mem.SwapAlloc(1)
+	if n == 0 {
+		return 0
+	}
+	freed := uint64(0)
+	for i, m := range sys.rmapVisits(f) {
+		q := m.v.mm.PTEAt(m.vpn)
+		switch {
+		case i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0:
+			continue
+		case !q.maps(f.pfn):
+			m.visitWindow(t)
+			continue
+		case freed > 0 && q.Writable():
+			continue // as in unmapSharedPage
+		}
+		sys.Mem.SwapGet(slot, 1)
+		if m.v.mm.replaceMapped(t, m.vpn, 1, q, PTESwap|PTE(slot)) == 0 {
+			sys.Mem.SwapPut(slot, 1)
+			continue
+		}
+		freed = 1
+		sys.Counts.PagesSwapOut++
+	}
+	sys.putSlots(slot, 1)
+	return freed
 }
 
 // runWithCount returns how many frames from pfn on, at most n, have exactly
@@ -257,7 +306,7 @@ func (mm *MM) replaceMapped(t *sim.Task, lo, n uint64, p, q PTE) uint64 {
 			mm.setPTEs(lo, lo+n, q)
 			mm.swapents += n
 		}
-		mm.sys.Mem.Put(p.Frame(), n)
+		mm.sys.putFrames(p.Frame(), n)
 		mm.rss -= n
 		t.Log(fnUnmap, lo<<PageShift, (lo+n)<<PageShift, 0)
 	}
@@ -300,7 +349,7 @@ func (mm *MM) unmapSharedPage(t *sim.Task, v *VMA, vpn uint64, p PTE) uint64 {
 		freed = 1
 		mm.sys.Counts.PagesSwapOut++
 	}
-	mem.SwapPut(slot, 1)
+	mm.sys.putSlots(slot, 1)
 	return freed
 }
 
@@ -354,6 +403,8 @@ func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 		holders := uint32(1)
 		if !p.anon() {
 			holders = 2 // the page cache is one
+		} else if _, cached := mm.sys.cachedSlot(p.Frame()); cached {
+			n, holders = 1, 2 // the swap cache is one
 		}
 		if mm.sys.runWithCount(p.Frame(), n, holders) > 0 {
 			k = mm.unmapRun(t, v, i, n, p)
@@ -391,6 +442,9 @@ func (mm *MM) lazyFreeRange(t *sim.Task, v *VMA, lo, hi uint64) {
 				mm.dropPTEs(i, i+n, p)
 			case !p.Present():
 			case p.anon():
+				if mm.sys.Mem.Frame(p.Frame()).Count == 2 {
+					mm.sys.folioFreeSwap(p.Frame())
+				}
 				if p.huge() {
 					n = mm.lazyFreeHuge(i, n, p)
 				} else if k := mm.sys.runWithCount(p.Frame(), n, 1); k > 0 {

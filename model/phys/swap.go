@@ -77,6 +77,20 @@ func (m *Memory) SwapCount(slot uint64) uint32 {
 	return word(v).count()
 }
 
+// SwapSingle returns how many slots from slot on, at most n, have exactly one holder.
+//
+// Preconditions: they are in use.
+func (m *Memory) SwapSingle(slot, n uint64) (k uint64) {
+	m.checkSwap("SwapSingle", slot, n)
+	for r := range m.words(&m.slots, slot, n) {
+		if word(r.V).count() != 1 {
+			break
+		}
+		k += r.Len()
+	}
+	return k
+}
+
 // SwapOutCopy gives n slots the bytes of the frames from pfn on.
 //
 // Preconditions: the slots are in use.
