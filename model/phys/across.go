@@ -7,7 +7,8 @@ import "slices"
 // setSlow is Set for a range that concerns several chunks, or none.
 func (m *Map) setSlow(lo, hi, v, stride uint64) {
 	m.Clear(lo, hi)
-	// Blocks that are still dense are so at the two ends only: Clear has dropped those between.
+	// Blocks that are dense now are so at the two ends only: Clear has dropped those between. It may have made one, of the
+	// block in which it cut a run in two.
 	if c := m.find(lo); c >= 0 && m.chunks[c].dense != nil && lo < m.keys[c]+blockPages {
 		base := m.keys[c]
 		end := min(hi, base+blockPages)
@@ -15,7 +16,7 @@ func (m *Map) setSlow(lo, hi, v, stride uint64) {
 		m.relax(c)
 		lo, v = end, v+(end-lo)*stride
 	}
-	if c := m.find(hi - 1); c >= 0 && m.chunks[c].dense != nil && hi-1 < m.keys[c]+blockPages {
+	if c := m.find(hi - 1); lo < hi && c >= 0 && m.chunks[c].dense != nil && hi-1 < m.keys[c]+blockPages {
 		base := m.keys[c]
 		m.pages += m.chunks[c].write(0, hi-base, v+(base-lo)*stride, stride)
 		m.relax(c)

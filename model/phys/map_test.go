@@ -321,6 +321,33 @@ func TestADenseBlockLeavesNoSeamBeforeIt(t *testing.T) {
 	require.Equal(t, Run{base, base + 10, 5, 0}, r)
 }
 
+// TestABlockThatTurnsDenseWhileAPageOfItIsSetKeepsItsOtherPages: a page in the middle
+// of a run that reaches over from the block before cuts the run in two, which is one
+// segment too many for the chunk.
+func TestABlockThatTurnsDenseWhileAPageOfItIsSetKeepsItsOtherPages(t *testing.T) {
+	m := &Map{}
+	for i := range uint64(60) {
+		m.Set(2*i, 2*i+1, 10*i, 0)
+	}
+	for i := range uint64(maxSegs) {
+		m.Set(540+2*i, 541+2*i, 10*i, 0)
+	}
+	m.Set(500, 530, 7, 0)
+	require.Nil(t, m.chunks[m.find(512)].dense)
+	m.Set(514, 515, 8, 0)
+	require.NotNil(t, m.chunks[m.find(512)].dense)
+	require.NoError(t, checkMap(m))
+	for i := uint64(500); i < 530; i++ {
+		want := uint64(7)
+		if i == 514 {
+			want = 8
+		}
+		v, ok := m.Get(i)
+		require.True(t, ok)
+		require.Equal(t, want, v, "page %d", i)
+	}
+}
+
 func TestADenseBlockThatIsClearedAtOnceIsGone(t *testing.T) {
 	m := &Map{}
 	m.Set(0, 5, 1, 0)
