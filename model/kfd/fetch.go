@@ -200,15 +200,37 @@ func (m *Mem) ConfirmSharedSeqLocked(t *sim.Task) bool {
 	if m.ConfirmFetchedLocked(t) {
 		return true
 	}
-	if m.P.drv.defects.Any(passDefects) {
-		return false
+	if !m.P.drv.defects.Any(passDefects) {
+		m.invalidateBeatenLocked(t)
 	}
+	return false
+}
+
+// FetchSharedSeq is FetchInvalid where ranges share a seq: what an earlier pass has
+// fetched and an invalidation elsewhere has beaten since is fetched again, too. Else
+// the ranges of each pass would go stale in the delay before the next one, and under
+// steady invalidations no commit would ever find all of them current.
+//
+// Errors and preconditions: as FetchInvalid.
+func (m *Mem) FetchSharedSeq(t *sim.Task) errno.Errno {
+	if !m.P.drv.defects.Any(passDefects) {
+		m.P.Info.LockNotifier(t)
+		m.invalidateBeatenLocked(t)
+		m.P.Info.UnlockNotifier(t)
+	}
+	return m.FetchInvalid(t)
+}
+
+// invalidateBeatenLocked counts as invalid what was fetched and has a seq that was
+// beaten.
+//
+// Preconditions: ProcessInfo.lock and notifierLock are held.
+func (m *Mem) invalidateBeatenLocked(t *sim.Task) {
 	for _, r := range m.touched {
 		if r.HMM != nil && r.Invalid == 0 && r.CollidedLocked(t) {
 			m.InvalidateAgainLocked(r)
 		}
 	}
-	return false
 }
 
 // CollidedLocked says whether an invalidation has come since the fetch began.

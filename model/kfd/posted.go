@@ -133,6 +133,8 @@ func (m *Mem) confirmAsPosted(t *sim.Task, d Defects) bool {
 		if r.CollidedLocked(t) {
 			ok = false
 			m.afterCollision(t, d, r)
+		} else if d.Any(1<<D6 | 1<<D12) {
+			r.DropFetch(t) // whatever the checks of the other ranges say
 		}
 	}
 	if m.Invalid != 0 && d.Has(D1) && ok {

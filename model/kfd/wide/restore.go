@@ -8,9 +8,9 @@ import (
 	"github.com/kfdsim/kfdsim/sim"
 )
 
-// UpdateUserPages fetches the invalid ranges of a BO, each with the notifier's seq
-// as it is then.
-func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno { return m.FetchInvalid(t) }
+// UpdateUserPages fetches the invalid ranges of a BO, and those whose fetch was
+// beaten since the last pass, each with the notifier's seq as it is then.
+func (*Design) UpdateUserPages(t *sim.Task, m *kfd.Mem) errno.Errno { return m.FetchSharedSeq(t) }
 
 // ConfirmUserPagesLocked checks every range that was fetched. One that was
 // invalidated is; one whose seq was only beaten by an invalidation elsewhere is
