@@ -55,11 +55,12 @@ var verbs = []verb{
 	{"shrink", "[-design D] [-seed N [-pct D] | -schedule FILE] [-faults N] [-lines A-B] [-o FILE] TRACE", "make a failing trace and its interleaving small: one file that run replays", shrinkVerb},
 	{"check", "TRACE...", "check that traces are traces", checkVerb},
 	{"overlay", "[-min N] [-max N] [-ranges N] [-every N] [-seed N] [-batches N] [-o FILE] TRACE", "put GPU registrations over a capture", overlayVerb},
+	{"compare", "-liveness [-design D[,D...]|all] [-ranges N[,N...]] [-seed N] [-tsv|-json]", "how long restores take while memory goes on being invalidated", compareVerb},
 	{"list", "[-json] designs|defects|properties|windows|traces", "what there is", listVerb},
 }
 
 // planned are the verbs whose names are taken already.
-var planned = []string{"compare", "score", "fuzz", "capture", "hw", "vm"}
+var planned = []string{"score", "fuzz", "capture", "hw", "vm"}
 
 func main() {
 	interrupt := make(chan struct{})
