@@ -30,6 +30,7 @@ var rows = []row{
 	{"model/kfd/*", []string{"sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd"}},
 	{"model", []string{"traces", "sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd", "model/kfd/*"}},
 	{"hw", []string{"traces"}},
+	{"docs", nil},
 	{"docs/*", []string{"traces", "sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd", "model"}},
 	{"internal/*", nil},
 	{"cmd/*", []string{"traces", "sim", "model", "model/phys", "hw"}},
