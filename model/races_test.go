@@ -92,8 +92,7 @@ func diagram(t *testing.T, d Defect, s shownBy) string {
 	fmt.Fprintf(&b, "$ kfdsim %s -design %s \\\n      traces/%s.trace\n\n%s", verb, s.design, s.trace.name, d.Word)
 	switch {
 	case res != nil && res.Failure != nil:
-		tail := res.Tail()
-		fmt.Fprintf(&b, ": %s\n\n%s", res.Reason, sim.Race(tail[max(0, len(tail)-racesEvents):]))
+		fmt.Fprintf(&b, ": %s\n\n%s", res.Reason, sim.Race(excerptOf(res)))
 	case res != nil && len(res.Differs) > 0:
 		x := res.Differs[0]
 		fmt.Fprintf(&b, ": line %d: %s gives %s, the trace records %s\n", x.Line, x.Call, x.Got, x.Want)
@@ -103,8 +102,17 @@ func diagram(t *testing.T, d Defect, s shownBy) string {
 	return b.String()
 }
 
-// racesEvents is how many events a diagram in the documents shows.
-const racesEvents = 26
+// excerptOf is how the run came to its end; of a loop, how it began.
+func excerptOf(r *Result) []sim.Event {
+	const lines = 24
+	tail := r.Tail()
+	for i := range tail {
+		if r.Verdict == "stuck" && tail[i].Func.Name() == "mn_itree_inv_start_range" {
+			return tail[i:min(i+lines, len(tail))]
+		}
+	}
+	return r.Excerpt()
+}
 
 // counted compares what a harmless defect changes with the design without it.
 func counted(t *testing.T, s shownBy) string {
