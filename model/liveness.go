@@ -150,7 +150,6 @@ type livenessRun struct {
 
 	news    sim.WaitQueue // a pass has ended
 	commits uint64
-	stale   bool   // the last commit was
 	paused  bool   // the invalidator rests
 	key     uint64 // of the random numbers; immutable
 	drawn   uint64 // random numbers so far
