@@ -18,4 +18,14 @@
 //
 // It is the only place where the trace language meets the model: the rows below
 // never see a trace, and nothing here decides what memory does.
+//
+// # Stability
+//
+// Run, Explore, MeasureRestores and their options are for tests outside of this
+// repository, too (docs/designing.md). Until version 1.0: what stands in Options,
+// ExploreOptions, Load, Result and Exploration keeps its meaning, and fields may be
+// added, so name the fields in literals. Verdicts, names of designs and defects and
+// JSON keys stay. Fingerprints, counts of executions and states, titles of failures and
+// diagrams may change with every version: compare verdicts, not these. What is not
+// named here may change.
 package model

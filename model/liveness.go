@@ -53,7 +53,9 @@ func (p Place) String() string {
 
 // Load is one experiment.
 type Load struct {
+	// Design and New are as in Options.
 	Design string
+	New    func() kfd.Design
 	Ranges int
 	Place  Place
 	// Chance is the probability of an invalidation in one FetchTime, times 2^32.
@@ -102,20 +104,19 @@ func (l *Liveness) Ends() bool { return l.Verdict == "ok" && 2*l.GivenUp <= l.Re
 //
 // Errors: *ErrUnknownDesign; one for a load that cannot be performed.
 func MeasureRestores(l Load) (*Liveness, error) {
-	d, err := FindDesign(l.Design)
-	if err != nil {
+	if err := l.findDesign(); err != nil {
 		return nil, err
 	}
 	if l.Ranges < 1 || l.Ranges > mostRanges || l.Place == InGap && l.Ranges < 2 {
 		return nil, fmt.Errorf("%d ranges: from 1 to %d, and with a gap from 2", l.Ranges, mostRanges)
 	}
-	if l.Design = d.Name; l.Restores == 0 {
+	if l.Restores == 0 {
 		l.Restores = defaultRestores
 	}
 	if l.GiveUp == 0 {
 		l.GiveUp = defaultGiveUp
 	}
-	x := newLivenessRun(l, d.make(d.Defects.List()...))
+	x := newLivenessRun(l)
 	x.s.Go("1", x.process)
 	x.s.Run()
 	if f := x.s.Failure(); f != nil {
@@ -123,6 +124,19 @@ func MeasureRestores(l Load) (*Liveness, error) {
 	}
 	x.s.Close()
 	return &x.res, nil
+}
+
+// findDesign sets New, unless it is set, and the name as it is printed.
+func (l *Load) findDesign() error {
+	if l.New != nil {
+		l.Design = l.New().Name()
+		return nil
+	}
+	d, err := FindDesign(l.Design)
+	if err == nil {
+		l.Design, l.New = d.Name, func() kfd.Design { return d.make(d.Defects.List()...) }
+	}
+	return err
 }
 
 // livenessRun is one experiment under way.
@@ -137,7 +151,6 @@ type livenessRun struct {
 
 	news    sim.WaitQueue // a pass has ended
 	commits uint64
-	stale   bool   // the last commit was
 	paused  bool   // the invalidator rests
 	key     uint64 // of the random numbers; immutable
 	drawn   uint64 // random numbers so far
@@ -150,11 +163,12 @@ const (
 	livenessStep = 2 * mm.PageSize // from a range to the next
 )
 
-func newLivenessRun(l Load, d kfd.Design) *livenessRun {
+func newLivenessRun(l Load) *livenessRun {
 	x := &livenessRun{s: sim.New(sim.Options{Keep: 64})}
 	x.res = Liveness{Load: l, Verdict: "ok"}
+	x.res.New = nil
 	x.sys = mm.NewSystem(x.s, mm.Config{RAM: defaultRAM >> mm.PageShift, Swap: defaultSwap >> mm.PageShift, Nodes: 1, Memlock: ^uint64(0)}, nil)
-	x.drv = kfd.New(x.s, x.sys, d, 1, 0, x, nil)
+	x.drv = kfd.New(x.s, x.sys, l.New(), 1, 0, x, nil)
 	x.mm = x.sys.NewMM("1")
 	x.key = kfd.Mix(0x9e3779b97f4a7c15, l.Seed)
 	x.news.Init(x.s, "a pass has ended")

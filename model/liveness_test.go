@@ -253,9 +253,9 @@ func TestALimitIsAnyWhereNothingStopsADesign(t *testing.T) {
 func TestALoadThatCannotBePerformedIsAnError(t *testing.T) {
 	for why, l := range map[string]Load{
 		"design \"nonsense\": not known": {Design: "nonsense", Ranges: 2},
-		"0 ranges":                       {},
-		"1 ranges":                       {Ranges: 1, Place: InGap},
-		"2097152 ranges":                 {Ranges: 2 << 20},
+		"0 ranges":                       {Design: "batch"},
+		"1 ranges":                       {Design: "batch", Ranges: 1, Place: InGap},
+		"2097152 ranges":                 {Design: "batch", Ranges: 2 << 20},
 	} {
 		_, err := MeasureRestores(l)
 		require.ErrorContains(t, err, why)

@@ -42,4 +42,11 @@
 // early) is unwound by a private panic. State that another task may touch is
 // accessed after a labelled point, and between two points a body is atomic
 // (model/FIDELITY.md S-POINTS).
+//
+// # Stability
+//
+// For bodies and designs outside of this repository: Task with its locks, labels and
+// sleeps, Object, Mutex, RWSem, Spinlock, WaitQueue, DelayedWork, Event and Race keep
+// their meaning until version 1.0. Choosers, guides and the explorer are the
+// project's own and may change at any time: explore through package model.
 package sim

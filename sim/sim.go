@@ -50,8 +50,7 @@ type Sim struct {
 	timers timerHeap
 	tmSeq  uint64
 
-	stacks    *Coroutines
-	ownStacks bool
+	stacks *Coroutines // nil: each task has its own
 
 	hist    History
 	lockdep lockdep
@@ -89,9 +88,7 @@ func New(o Options) *Sim {
 	}
 	s := &Sim{}
 	s.SetChooser(o.Chooser)
-	if s.stacks = o.Coroutines; s.stacks == nil {
-		s.stacks, s.ownStacks = &Coroutines{}, true
-	}
+	s.stacks = o.Coroutines
 	s.hist.init(o.Keep)
 	return s
 }
@@ -369,17 +366,34 @@ func (s *Sim) resume(t *Task) {
 		s.fire(t)
 	}
 	if t.stack == nil {
-		t.stack = s.stacks.get()
+		t.stack = s.coroutine()
 		t.stack.task = t
 	}
 	if t.stack.next(); t.stack.task == nil {
-		s.stacks.put(t.stack)
-		t.stack = nil
+		s.leave(t)
 		s.finish(t)
 	}
 	if s.attn&attnDirty != 0 {
 		s.runCheck()
 	}
+}
+
+// coroutine returns one for a task to run on.
+func (s *Sim) coroutine() *coroutine {
+	if s.stacks != nil {
+		return s.stacks.get()
+	}
+	return newCoroutine()
+}
+
+// leave takes a task that has ended off its coroutine.
+func (s *Sim) leave(t *Task) {
+	if s.stacks != nil {
+		s.stacks.put(t.stack)
+	} else {
+		t.stack.stop()
+	}
+	t.stack = nil
 }
 
 func (s *Sim) finish(t *Task) {
@@ -417,12 +431,8 @@ func (s *Sim) Close() {
 	for _, t := range s.tasks {
 		if t.stack != nil {
 			t.stack.next()
-			s.stacks.put(t.stack)
-			t.stack = nil
+			s.leave(t)
 		}
-	}
-	if s.ownStacks {
-		s.stacks.Close()
 	}
 	s.tasks, s.runnable = nil, nil
 }

@@ -14,4 +14,10 @@
 //
 // It is not an interpreter: pids, file descriptors, handles and queue ids are labels here, and what they stand for is
 // decided by whoever replays. It never names a design, except in the directives that state what each should answer.
+//
+// # Stability
+//
+// The language is a contract: a trace that Parse accepts is accepted by every later version, and means the same. Parse,
+// Check, Reader, Line, AppendLine and Directives keep their signatures until version 1.0; structs may get more fields. The
+// text of an error may change, its form file:line:col: what: why does not.
 package traces

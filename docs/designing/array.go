@@ -119,7 +119,8 @@ func (*Array) ReleaseUserPages(t *sim.Task, m *kfd.Mem) {
 // fetch is hmm_range_fault on an array of ranges: one hold of mmap_lock, one seq. It
 // tells absent which ranges are not there (EFAULT) or read-only (EPERM).
 //
-// Errors: ESRCH for a dying address space, EAGAIN when an invalidation came between.
+// Errors: ESRCH for a dying address space, EAGAIN when an invalidation came between,
+// ENOMEM.
 func (d *Array) fetch(t *sim.Task, m *kfd.Mem, ranges []*kfd.UserRange, absent func(i int, err errno.Errno)) errno.Errno {
 	if !m.P.MM.GetNotZero(t) {
 		return errno.ESRCH
@@ -131,13 +132,11 @@ func (d *Array) fetch(t *sim.Task, m *kfd.Mem, ranges []*kfd.UserRange, absent f
 			seq = seqOf(m).ReadBegin(t)
 		}
 		h := &mm.HMMRange{Notifier: seqOf(m), NotifierSeq: seq, Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
-		e := mm.HMMRangeFault(t, h)
-		if e == 0 {
-			r.KeepFetch(h)
-		} else if e == errno.EFAULT || e == errno.EPERM {
+		e := r.Fault(t, h)
+		if e == errno.EFAULT || e == errno.EPERM {
 			absent(i, e)
-		} else {
-			err = errno.EAGAIN
+		} else if e != 0 {
+			err = e
 			break
 		}
 	}

@@ -34,6 +34,7 @@ var rows = []row{
 	{"hw/vm/guest", []string{"traces", "hw/performer"}},
 	{"hw/vm", []string{"traces", "kernel", "hw/vm/guest"}},
 	{"hw", []string{"traces"}},
+	{"docs", nil},
 	{"docs/*", []string{"traces", "sim", "model/errno", "model/phys", "model/mm", "model/gpu", "model/kfd", "model"}},
 	{"internal/*", nil},
 	{"cmd/*", []string{"traces", "sim", "model", "model/phys", "hw", "hw/vm", "hw/vm/guest"}},

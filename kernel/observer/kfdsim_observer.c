@@ -27,11 +27,11 @@
 #include "observer.h"
 
 #define LOG_EVENTS 65536	/* a power of two */
-#define MAX_RANGE (1UL << 32)
+#define MAX_RANGE BIT(32)
 
 struct observer_file {
-	struct mutex ops;
-	struct mutex lock;
+	struct mutex ops;	/* serialises ioctls */
+	struct mutex lock;	/* what the callback takes */
 	struct xarray ranges;
 };
 

@@ -5,6 +5,7 @@
 #ifndef KFDSIM_OBSERVER_H
 #define KFDSIM_OBSERVER_H
 
+#include <linux/bits.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
@@ -34,11 +35,11 @@ struct observer_fetch {
 	__u64 npfns;
 };
 
-#define OBSERVER_PFN_VALID	(1ULL << 63)
-#define OBSERVER_PFN_WRITE	(1ULL << 62)
-#define OBSERVER_PFN_ERROR	(1ULL << 61)
+#define OBSERVER_PFN_VALID	BIT_ULL(63)
+#define OBSERVER_PFN_WRITE	BIT_ULL(62)
+#define OBSERVER_PFN_ERROR	BIT_ULL(61)
 #define OBSERVER_PFN_ORDER_SHIFT 56		/* 5 bits */
-#define OBSERVER_PFN_MASK	((1ULL << 56) - 1)
+#define OBSERVER_PFN_MASK	GENMASK_ULL(55, 0)
 
 /*
  * Read or write [off, off + len) bytes of a range through the pages that were

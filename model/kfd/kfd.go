@@ -43,6 +43,14 @@
 //
 // Nothing that faults, allocates or waits for a notifier window runs under
 // notifierLock, because reclaim calls back into it.
+//
+// # Stability
+//
+// A design outside of this repository uses Design, Digester, Mem, UserRange,
+// InvalidRange, InvalidateHSA and the locks of ProcessInfo, and package mm's
+// IntervalNotifier, NotifierRange and HMMRange. Until version 1.0 these follow the
+// kernel: they change where it does, and the change is named in the commit. Defects and
+// what their switches need (posted.go, the AsPosted functions) may change at any time.
 package kfd
 
 import (

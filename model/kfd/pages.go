@@ -91,7 +91,7 @@ func (m *Mem) GetRanges(t *sim.Task, watch *mm.IntervalNotifier, ranges []*UserR
 	m.P.MM.ReadLock(t)
 	seq, err := watch.ReadBegin(t), errno.Errno(0)
 	for i, r := range ranges {
-		e := r.fault(t, &mm.HMMRange{Notifier: watch, NotifierSeq: seq, Start: r.Start, End: r.End,
+		e := r.Fault(t, &mm.HMMRange{Notifier: watch, NotifierSeq: seq, Start: r.Start, End: r.End,
 			DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite})
 		m.P.drv.Counts.Fetches++
 		if e != 0 && e != errno.EFAULT && e != errno.EPERM {
@@ -117,7 +117,7 @@ func (m *Mem) GetRanges(t *sim.Task, watch *mm.IntervalNotifier, ranges []*UserR
 func (r *UserRange) hmmRangeGetPages(t *sim.Task) errno.Errno {
 	h := &mm.HMMRange{Notifier: r.watch(), Start: r.Start, End: r.End, DefaultFlags: mm.HMMReqFault | mm.HMMReqWrite}
 	h.NotifierSeq = h.Notifier.ReadBegin(t)
-	return r.fault(t, h)
+	return r.Fault(t, h)
 }
 
 // watch returns the notifier whose seq tells whether a fetch is still right.
@@ -128,9 +128,16 @@ func (r *UserRange) watch() *mm.IntervalNotifier {
 	return &r.Notifier
 }
 
-// fault fetches the pages of a range since the seq that h has. A DMA mapping that
-// fails fails here, too: whoever fetches pages maps them next.
-func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
+// Fault fetches the pages of a range since the seq that h has, into r.HMM. A DMA
+// mapping that fails fails here, too: whoever fetches pages maps them next.
+//
+// Errors: EAGAIN when an invalidation came between, ENOMEM, else those of
+// hmm_range_fault.
+//
+// Preconditions: ProcessInfo.lock and the mm's mmapLock are held; r.HMM is nil.
+//
+// Kernel: hmm_range_fault as amdgpu_hmm_range_get_pages calls it.
+func (r *UserRange) Fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
 	if t.MayFail() { // kvmalloc of the array of pfns
 		return errno.ENOMEM
 	}
@@ -148,24 +155,15 @@ func (r *UserRange) fault(t *sim.Task, h *mm.HMMRange) errno.Errno {
 			h.Free(t)
 			return errno.ENOMEM
 		}
-		r.KeepFetch(h)
+		r.HMM = h
+		if w := r.Mem.P.drv.watch; w != nil {
+			w.Fetched(r)
+		}
 		return 0
 	case errno.EBUSY:
 		return errno.EAGAIN
 	default:
 		return err
-	}
-}
-
-// KeepFetch notes what hmm_range_fault has fetched for the range, until a commit
-// confirms it or DropFetch lets it go. GetUserPages and GetRanges do that; a design
-// that calls hmm_range_fault itself does it here.
-//
-// Preconditions: ProcessInfo.lock is held; r.HMM is nil.
-func (r *UserRange) KeepFetch(h *mm.HMMRange) {
-	r.HMM = h
-	if w := r.Mem.P.drv.watch; w != nil {
-		w.Fetched(r)
 	}
 }
 

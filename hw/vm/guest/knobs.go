@@ -5,7 +5,6 @@
 package guest
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -42,8 +41,10 @@ func setKnobs() error {
 		}
 	}
 	// Newer kernels leave out pages that did not merge before.
-	if err := os.WriteFile(ksm+"smart_scan", []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if _, err := os.Stat(ksm + "smart_scan"); err == nil {
+		if err := os.WriteFile(ksm+"smart_scan", []byte("0"), 0); err != nil {
+			return err
+		}
 	}
 	return keepScanning()
 }
