@@ -4,6 +4,7 @@ package mm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,14 @@ func each(event string, lo, hi, n int, by string) string {
 		out = append(out, s)
 	}
 	return strings.Join(out, " ")
+}
+
+// backwards is a list of events in the reverse order, as a walk over what KSM merged
+// makes them: traces/merged-pages-move-together.trace.
+func backwards(events string) string {
+	list := strings.Fields(events)
+	slices.Reverse(list)
+	return strings.Join(list, " ")
 }
 
 func runPlacementRows(t *testing.T, rows map[string]placementRow) {
@@ -247,7 +256,7 @@ func TestKSMFiresTheEventsOfLinux(t *testing.T) {
 			require.Equal(panicking{}, []int64{1}, status)
 			require.Zero(panicking{}, left)
 			require.Equal(panicking{}, int64(1), onNodes(t, m)[15])
-		}, events: each("CLEAR", 0, 16, 1, "")},
+		}, events: backwards(each("CLEAR", 0, 16, 1, ""))},
 		"move_pages of a merged page": {op: func(t *sim.Task, m *MM, p *probe) {
 			merge(t, m, p)
 			p.events = nil
