@@ -7,6 +7,7 @@ package vm
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,7 +119,9 @@ func newestRelease(series string) (string, error) {
 
 // fetch downloads and unpacks the packages of a kernel.
 func (k *Kernel) fetch() error {
-	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Dir(k.Dir)), "fetch-")
+	cache := filepath.Dir(filepath.Dir(k.Dir))
+	sweep(cache, "fetch-")
+	tmp, err := os.MkdirTemp(cache, fmt.Sprintf("fetch-%d-", os.Getpid()))
 	if err != nil {
 		return err
 	}

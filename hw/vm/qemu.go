@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -49,7 +50,10 @@ func (m *machine) boot(ctx context.Context, dir string, out io.Writer) (console 
 	ctx, cancel := context.WithTimeout(ctx, m.limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, path, args...)
-	// QEMU dies with this program, whatever ends it.
+	// QEMU dies with this program, whatever ends it: with the thread that started it,
+	// which therefore has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c.WaitDelay = 5 * time.Second
 	var stderr bytes.Buffer

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,7 +44,8 @@ func Perform(ctx context.Context, o Options, batch []Trace, each func(*traces.Ou
 	if o.Limit == 0 {
 		o.Limit = 10 * time.Minute
 	}
-	dir, err := os.MkdirTemp("", "kfdsim-vm-")
+	sweep(os.TempDir(), "kfdsim-vm-")
+	dir, err := os.MkdirTemp("", fmt.Sprintf("kfdsim-vm-%d-", os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +69,20 @@ func Perform(ctx context.Context, o Options, batch []Trace, each func(*traces.Ou
 	}
 	s.report.Took = time.Since(start)
 	return s.report, nil
+}
+
+// sweep removes the directories of programs that did not get to remove theirs.
+func sweep(dir, prefix string) {
+	left, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	for _, path := range left {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix), "-")
+		if _, err := strconv.Atoi(pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			os.RemoveAll(path)
+		}
+	}
 }
 
 // boot performs as many traces as one machine can, and says how many.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -95,6 +96,22 @@ func TestAMachineThatHangsIsEnded(t *testing.T) {
 	m := &machine{limit: 100 * time.Millisecond}
 	_, err := m.boot(context.Background(), t.TempDir(), &bytes.Buffer{})
 	require.ErrorIs(t, err, ErrTimeout)
+}
+
+func TestWhatADeadProgramLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	dead := exec.Command("true")
+	require.NoError(t, dead.Run())
+	gone := filepath.Join(dir, fmt.Sprintf("kfdsim-vm-%d-1", dead.Process.Pid))
+	mine := filepath.Join(dir, fmt.Sprintf("kfdsim-vm-%d-2", os.Getpid()))
+	other := filepath.Join(dir, "kfdsim-vm-x")
+	for _, d := range []string{gone, mine, other} {
+		require.NoError(t, os.MkdirAll(filepath.Join(d, "sub"), 0o755))
+	}
+	sweep(dir, "kfdsim-vm-")
+	require.NoDirExists(t, gone)
+	require.DirExists(t, mine)
+	require.DirExists(t, other)
 }
 
 // ready skips a test where no kernel and no QEMU are at hand. Nothing is fetched.

@@ -10,6 +10,49 @@ import (
 	"github.com/kfdsim/kfdsim/sim"
 )
 
+// AnonVMA is a family of VMAs that may map the same anonymous pages: a mapping and
+// everything forked or split from it. anonNode says which of them have a page.
+//
+// Kernel: struct anon_vma with the same root, include/linux/rmap.h.
+type AnonVMA struct {
+	vmas []*VMA
+	root *anonNode
+}
+
+// anonVMAPrepare gives the VMA a family before its first anonymous page: that of
+// a neighbour with which it might merge one day, else a new one.
+//
+// Kernel: anon_vma_prepare, mm/rmap.c.
+func (v *VMA) anonVMAPrepare() {
+	if v.AnonVMA != nil {
+		return
+	}
+	a := v.findMergeableAnonVMA()
+	if a == nil {
+		a = &AnonVMA{root: v.mm.sys.newAnonNode(nil)}
+	}
+	v.setAnonVMA(a)
+}
+
+// setAnonVMA moves the VMA into a family; nil takes it out of its own.
+func (v *VMA) setAnonVMA(a *AnonVMA) {
+	if old := v.AnonVMA; old != nil {
+		v.link(-1)
+		last := len(old.vmas) - 1
+		old.vmas[v.anonPos] = old.vmas[last]
+		old.vmas[v.anonPos].anonPos = v.anonPos
+		old.vmas = old.vmas[:last]
+	}
+	v.AnonVMA = a
+	if a != nil {
+		v.rmap = true
+		v.anonPos = len(a.vmas)
+		a.vmas = append(a.vmas, v)
+		v.link(1)
+		v.relink()
+	}
+}
+
 // anonNode is one anon_vma of a family: the root, or what a fork added below the
 // parent's. A page belongs to the node of the VMA that it was made for, and a
 // reverse-map walk visits every VMA that has the node in its chain, in whatever
@@ -142,22 +185,9 @@ func (sys *System) rmapVisits(f *folio) []mapping {
 		slices.Reverse(merged) // who was merged last comes first
 		return merged
 	}
-	var vmas []*VMA
-	if f.anon != nil {
-		vmas = f.anon.vmas
-	} else if f.file != nil {
-		vmas = f.file.mappings
-	}
-	var out []mapping
-	for _, v := range vmas {
-		if f.index < v.Pgoff || f.index >= v.Pgoff+v.Len() {
-			continue
-		}
-		vpn := v.Start + (f.index - v.Pgoff)
-		if f.anon == nil || sys.inherits(v, f.pfn) || v.mm.PTEAt(vpn).maps(f.pfn) {
-			out = append(out, mapping{v, vpn})
-		}
-	}
+	out := slices.DeleteFunc(f.places(), func(m mapping) bool {
+		return f.anon != nil && !sys.inherits(m.v, f.pfn) && !m.v.mm.PTEAt(m.vpn).maps(f.pfn)
+	})
 	slices.SortFunc(out, func(a, b mapping) int {
 		return cmp.Or(cmp.Compare(a.v.Pgoff, b.v.Pgoff), cmp.Compare(a.v.linkSeq, b.v.linkSeq))
 	})

@@ -39,6 +39,14 @@ func each(event string, lo, hi, n int, by string) string {
 	return strings.Join(out, " ")
 }
 
+// backwards is a list of events in the reverse order, as a walk over what KSM merged
+// makes them: traces/merged-pages-move-together.trace.
+func backwards(events string) string {
+	list := strings.Fields(events)
+	slices.Reverse(list)
+	return strings.Join(list, " ")
+}
+
 func runPlacementRows(t *testing.T, rows map[string]placementRow) {
 	for name, r := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -175,13 +183,6 @@ func TestPlacementFiresTheEventsOfLinux(t *testing.T) {
 	})
 }
 
-// backwards reverses a list of events.
-func backwards(events string) string {
-	list := strings.Fields(events)
-	slices.Reverse(list)
-	return strings.Join(list, " ")
-}
-
 // TestKSMFiresTheEventsOfLinux are the rows of the measured table about pages that
 // ksmd merged. Which page comes first is ksmd's choice; the order is the measured
 // one.
@@ -255,7 +256,7 @@ func TestKSMFiresTheEventsOfLinux(t *testing.T) {
 			require.Equal(panicking{}, []int64{1}, status)
 			require.Zero(panicking{}, left)
 			require.Equal(panicking{}, int64(1), onNodes(t, m)[15])
-		}, events: backwards(each("CLEAR", 0, 16, 1, ""))}, // rmap_walk_ksm: who merged last comes first
+		}, events: backwards(each("CLEAR", 0, 16, 1, ""))},
 		"move_pages of a merged page": {op: func(t *sim.Task, m *MM, p *probe) {
 			merge(t, m, p)
 			p.events = nil

@@ -310,3 +310,42 @@ func (mm *MM) copyVMA(v *VMA, lo, to, n uint64, keep bool) (moved, src *VMA) {
 	mm.insertVMAAfter(m, below)
 	return m, v
 }
+
+// movePageTables moves n pages of entries from oldLo to newLo, in an UNMAP window
+// over the old range.
+//
+// Kernel: move_page_tables, mm/mremap.c.
+func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n uint64) {
+	if n == 0 {
+		return
+	}
+	w := mm.openWindow(t, EventUnmap, oldLo, oldLo+n)
+	mm.splitForMove(t, oldLo, newLo, n)
+	mm.moveNormalPMDs(oldLo, newLo, n)
+	t.Write(&mm.ptObj, oldLo, oldLo+n)
+	t.Write(&mm.ptObj, newLo, newLo+n)
+	for _, run := range mm.pt.AppendRuns(nil, oldLo, oldLo+n) {
+		mm.clearPTEs(run.Lo, run.Hi)
+		mm.moveRun(run.Lo-oldLo+newLo, run)
+	}
+	t.Log(fnMove, oldLo<<PageShift, newLo<<PageShift, n<<PageShift)
+	mm.closeWindow(t, w)
+}
+
+// moveNormalPMDs moves the page tables that lie in [oldLo,oldLo+n) as a whole, and
+// whose place is free: the old one has none then.
+//
+// Kernel: move_normal_pmd, mm/mremap.c.
+func (mm *MM) moveNormalPMDs(oldLo, newLo, n uint64) {
+	const pages = 1 << pmdShift
+	if (oldLo^newLo)&(pages-1) != 0 {
+		return
+	}
+	for a := (oldLo + pages - 1) &^ (pages - 1); a+pages <= oldLo+n; a += pages {
+		from, to := a>>pmdShift, (a-oldLo+newLo)>>pmdShift
+		if v, ok := mm.tables.Get(from); ok && v == tablePTE && mm.tables.Empty(to, to+1) {
+			mm.tables.Clear(from, from+1)
+			mm.tables.Set(to, to+1, tablePTE, 0)
+		}
+	}
+}

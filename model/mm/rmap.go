@@ -2,7 +2,10 @@
 
 package mm
 
-import "github.com/kfdsim/kfdsim/model/phys"
+import (
+	"github.com/kfdsim/kfdsim/model/phys"
+	"github.com/kfdsim/kfdsim/sim"
+)
 
 // folio is a page as the reverse map knows it: a frame and what leads to every
 // place where it is mapped.
@@ -48,23 +51,29 @@ func (sys *System) rmapWalk(f *folio, is func(p PTE, pfn phys.PFN) bool) []mappi
 	if f.ksm {
 		return sys.rmapWalkKSM(f, is)
 	}
+	var found []mapping
+	for _, m := range f.places() {
+		if is(m.v.mm.PTEAt(m.vpn), f.pfn) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// places returns where the VMAs are that could map the page by its index.
+func (f *folio) places() (out []mapping) {
 	var vmas []*VMA
 	if f.anon != nil {
 		vmas = f.anon.vmas
 	} else if f.file != nil {
 		vmas = f.file.mappings
 	}
-	var found []mapping
 	for _, v := range vmas {
-		if f.index < v.Pgoff || f.index >= v.Pgoff+v.Len() {
-			continue
-		}
-		vpn := v.Start + (f.index - v.Pgoff)
-		if is(v.mm.PTEAt(vpn), f.pfn) {
-			found = append(found, mapping{v, vpn})
+		if f.index >= v.Pgoff && f.index < v.Pgoff+v.Len() {
+			out = append(out, mapping{v, v.Start + (f.index - v.Pgoff)})
 		}
 	}
-	return found
+	return out
 }
 
 // rmapWalkKSM looks for a merged page in every address space, as there is no list
@@ -116,4 +125,43 @@ func (sys *System) cacheRefs(f *folio) uint64 {
 		return 1
 	}
 	return 0
+}
+
+// unmapVisited swaps one anonymous page out, wherever it is mapped, in a window for
+// every place that the walk visits until then.
+//
+// Kernel: try_to_unmap, mm/rmap.c.
+func (mm *MM) unmapVisited(t *sim.Task, f *folio) uint64 {
+	sys := mm.sys
+	for _, m := range sys.rmapWalk(f, PTE.maps) {
+		if m.v.Flags&VMLocked != 0 || m.v.mm.PTEAt(m.vpn).huge() {
+			return 0
+		}
+	}
+	slot, n := sys.Mem.SwapAlloc(1)
+	if n == 0 {
+		return 0
+	}
+	freed := uint64(0)
+	for i, m := range sys.rmapVisits(f) {
+		q := m.v.mm.PTEAt(m.vpn)
+		switch {
+		case i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0:
+			continue
+		case !q.maps(f.pfn):
+			m.visitWindow(t)
+			continue
+		case freed > 0 && q.Writable():
+			continue // as in unmapSharedPage
+		}
+		sys.Mem.SwapGet(slot, 1)
+		if m.v.mm.replaceMapped(t, m.vpn, 1, q, PTESwap|PTE(slot)) == 0 {
+			sys.Mem.SwapPut(slot, 1)
+			continue
+		}
+		freed = 1
+		sys.Counts.PagesSwapOut++
+	}
+	sys.putSlots(slot, 1)
+	return freed
 }

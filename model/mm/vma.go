@@ -111,49 +111,6 @@ func (v *VMA) cow() bool { return v.Flags&(VMShared|VMMayWrite) == VMMayWrite }
 // Kernel: linear_page_index.
 func (v *VMA) pgoff(vpn uint64) uint64 { return v.Pgoff + (vpn - v.Start) }
 
-// AnonVMA is a family of VMAs that may map the same anonymous pages: a mapping and
-// everything forked or split from it. anonNode says which of them have a page.
-//
-// Kernel: struct anon_vma with the same root, include/linux/rmap.h.
-type AnonVMA struct {
-	vmas []*VMA
-	root *anonNode
-}
-
-// anonVMAPrepare gives the VMA a family before its first anonymous page: that of
-// a neighbour with which it might merge one day, else a new one.
-//
-// Kernel: anon_vma_prepare, mm/rmap.c.
-func (v *VMA) anonVMAPrepare() {
-	if v.AnonVMA != nil {
-		return
-	}
-	a := v.findMergeableAnonVMA()
-	if a == nil {
-		a = &AnonVMA{root: v.mm.sys.newAnonNode(nil)}
-	}
-	v.setAnonVMA(a)
-}
-
-// setAnonVMA moves the VMA into a family; nil takes it out of its own.
-func (v *VMA) setAnonVMA(a *AnonVMA) {
-	if old := v.AnonVMA; old != nil {
-		v.link(-1)
-		last := len(old.vmas) - 1
-		old.vmas[v.anonPos] = old.vmas[last]
-		old.vmas[v.anonPos].anonPos = v.anonPos
-		old.vmas = old.vmas[:last]
-	}
-	v.AnonVMA = a
-	if a != nil {
-		v.rmap = true
-		v.anonPos = len(a.vmas)
-		a.vmas = append(a.vmas, v)
-		v.link(1)
-		v.relink()
-	}
-}
-
 // File is what a mapping shows: a file, a memfd or shared anonymous memory.
 // Contents are one byte value per file, written pages apart.
 //

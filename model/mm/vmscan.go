@@ -234,45 +234,6 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 	return mm.unmapSharedPage(t, v, lo, p)
 }
 
-// unmapVisited swaps one anonymous page out, wherever it is mapped, in a window for
-// every place that the walk visits until then.
-//
-// Kernel: try_to_unmap, mm/rmap.c.
-func (mm *MM) unmapVisited(t *sim.Task, f *folio) uint64 {
-	sys := mm.sys
-	for _, m := range sys.rmapWalk(f, PTE.maps) {
-		if m.v.Flags&VMLocked != 0 || m.v.mm.PTEAt(m.vpn).huge() {
-			return 0
-		}
-	}
-	slot, n := sys.Mem.SwapAlloc(1)
-	if n == 0 {
-		return 0
-	}
-	freed := uint64(0)
-	for i, m := range sys.rmapVisits(f) {
-		q := m.v.mm.PTEAt(m.vpn)
-		switch {
-		case i > 0 && len(sys.rmapWalk(f, PTE.maps)) == 0:
-			continue
-		case !q.maps(f.pfn):
-			m.visitWindow(t)
-			continue
-		case freed > 0 && q.Writable():
-			continue // as in unmapSharedPage
-		}
-		sys.Mem.SwapGet(slot, 1)
-		if m.v.mm.replaceMapped(t, m.vpn, 1, q, PTESwap|PTE(slot)) == 0 {
-			sys.Mem.SwapPut(slot, 1)
-			continue
-		}
-		freed = 1
-		sys.Counts.PagesSwapOut++
-	}
-	sys.putSlots(slot, 1)
-	return freed
-}
-
 // runWithCount returns how many frames from pfn on, at most n, have exactly
 // count references.
 func (sys *System) runWithCount(pfn phys.PFN, n uint64, count uint32) uint64 {

@@ -73,7 +73,6 @@ type run struct {
 	waiting []*thread      // tasks that are in a call that blocks
 	dying   *process       // to be killed before the next line
 	skip    string
-	err     error
 }
 
 // errSkip ends a run because the guest cannot do what the trace asks for.
