@@ -61,6 +61,8 @@ func (v *VMA) setAnonVMA(a *AnonVMA) {
 //	root <- child's <- grandchild's        AnonVMA is all of them together
 //
 // Kernel: struct anon_vma, include/linux/rmap.h.
+//
+// Simplified: model/FIDELITY.md F3.
 type anonNode struct {
 	id     uint64
 	parent *anonNode // nil for the root

@@ -77,7 +77,7 @@ func (f *folio) places() (out []mapping) {
 }
 
 // rmapWalkKSM looks for a merged page in every address space, as there is no list
-// of the places where it was merged.
+// of the places where it was merged (model/FIDELITY.md F3).
 //
 // Kernel: rmap_walk_ksm, mm/ksm.c.
 func (sys *System) rmapWalkKSM(f *folio, is func(p PTE, pfn phys.PFN) bool) []mapping {

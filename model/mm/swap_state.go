@@ -14,6 +14,8 @@ import (
 // (SWP_SYNCHRONOUS_IO). It holds a reference of each frame and of each slot.
 //
 // Kernel: swapper_spaces, mm/swap_state.c.
+//
+// Simplified: model/FIDELITY.md F4.
 type swapCache struct {
 	frames phys.Map // by slot
 	slots  phys.Map // by frame
