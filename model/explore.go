@@ -55,6 +55,9 @@ type Exploration struct {
 	Known      uint64 `json:"known"`     // of them, ended in a state that was explored already
 	States     uint64 `json:"states"`
 	Deepest    int    `json:"deepest"` // steps of the longest execution
+	// Cached are the states that the cache has, Later the accesses kept with them.
+	Cached uint64 `json:"cached_states"`
+	Later  uint64 `json:"cached_accesses"`
 	// Marks are the race windows that some execution entered, by name.
 	Marks []string `json:"windows,omitempty"`
 
@@ -172,7 +175,7 @@ func (x *explored) again() error {
 // sum says what came of it.
 func (x *explored) sum(done *sim.Exploration) *Exploration {
 	e := &Exploration{Trace: x.tr.Name, Hash: x.tr.HashString(), Design: x.o.Design, Verdict: "ok", Failed: x.failed,
-		Executions: done.Executions, Redundant: done.Redundant, Known: done.Known, States: done.States, Deepest: done.Deepest,
+		Executions: done.Executions, Redundant: done.Redundant, Known: done.Known, States: done.States, Deepest: done.Deepest, Cached: done.Cached, Later: done.Later,
 		Marks: namesOfMarks(done.Marks), Want: wanted(x.tr.Directives.Explore, x.o.Design)}
 	if w := wanted(x.tr.Directives.Result, x.o.Design); e.Want == "" && w != "differs" {
 		e.Want = w // recorded order is one of all

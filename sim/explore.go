@@ -26,6 +26,8 @@ type Exploration struct {
 	Known      uint64 // of them, ended in a state that was explored already
 	States     uint64 // nodes of the tree: points of choice or steps that no earlier execution went through
 	Deepest    int    // steps of the longest execution
+	Cached     uint64 // states in the cache, and the accesses kept with them
+	Later      uint64
 	Marks      Marks  // that some execution came to
 	Stopped    bool   // by Stop or by visit
 	Cut        bool   // Bound kept it from a choice

@@ -136,6 +136,8 @@ func (x *explorer) leave(k int) {
 	x.states.mu.Lock()
 	if old := x.states.m[nd.state]; old == nil || len(v.sleep) < len(old.sleep) {
 		x.states.m[nd.state] = v
+		x.done.Cached++
+		x.done.Later += uint64(len(v.later))
 	}
 	x.states.mu.Unlock()
 	if at := x.stateBefore(k); at >= 0 {
