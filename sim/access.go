@@ -45,10 +45,18 @@ const (
 	KindReleaseRead
 	KindRelease
 	KindTry
+	// KindUp and KindDown count something up and down: steps of one kind commute.
+	KindUp
+	KindDown
 )
 
 // reads says whether two accesses of such kinds may overlap.
 func (k Kind) reads() bool { return k == KindRead || k == KindAcquireRead || k == KindReleaseRead }
+
+// commutes says whether the order of two accesses to one thing cannot matter.
+func (k Kind) commutes(l Kind) bool {
+	return k.reads() && l.reads() || k == l && (k == KindUp || k == KindDown)
+}
 
 // Access labels one step: what it touches and how. Two steps commute when their
 // objects differ, their parts are disjoint, or neither writes.
@@ -60,7 +68,7 @@ type Access struct {
 
 // Conflicts says whether the order of two accesses can matter.
 func (a Access) Conflicts(b Access) bool {
-	return a.Object != nil && a.Object == b.Object && !(a.Kind.reads() && b.Kind.reads()) && a.Lo < b.Hi && b.Lo < a.Hi
+	return a.Object != nil && a.Object == b.Object && !a.Kind.commutes(b.Kind) && a.Lo < b.Hi && b.Lo < a.Hi
 }
 
 // Next returns the label of the access that the task performs when it runs next.

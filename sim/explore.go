@@ -28,9 +28,9 @@ type Exploration struct {
 	Deepest    int    // steps of the longest execution
 	Cached     uint64 // states in the cache, and the accesses kept with them
 	Later      uint64
-	Marks      Marks  // that some execution came to
-	Stopped    bool   // by Stop or by visit
-	Cut        bool   // Bound kept it from a choice
+	Marks      Marks // that some execution came to
+	Stopped    bool  // by Stop or by visit
+	Cut        bool  // Bound kept it from a choice
 }
 
 // Complete says whether every order that matters was executed.

@@ -27,6 +27,7 @@ type toy [][]byte
 //	d     queue work that writes object 0
 //	z     sleep                     k     kill the first task
 //	f     a call that may fail      p     a point
+//	u v   count object 1 up, down
 type toyRun struct {
 	s     *Sim
 	obj   [2]Object
@@ -148,6 +149,13 @@ func (r *toyRun) do(t *Task, i, v int, op byte) {
 	case 'f':
 		t.Point()
 		note(t.MayFail())
+	case 'u', 'v':
+		k, n := KindUp, 1
+		if op == 'v' {
+			k, n = KindDown, -1
+		}
+		t.point(Access{&r.obj[1], 0, 1, k})
+		r.val[1] += n
 	case 'p':
 		t.Point()
 	}
@@ -352,7 +360,7 @@ func TestExplorationFindsEveryOutcomeOfProgramsOfThreeTasks(t *testing.T) {
 }
 
 // pieces are what random programs with locks, waits and delays are made of.
-var pieces = []string{"r", "R", "w", "W", "p", "lwL", "lrL", "lrwL", "lL", "t", "srS", "sRS", "xwX", "xrWX", "q", "e", "g", "n", "ew", "erw", "gwn", "d", "z", "k", "lsrSL"}
+var pieces = []string{"r", "R", "w", "W", "p", "lwL", "lrL", "lrwL", "lL", "t", "srS", "sRS", "xwX", "xrWX", "q", "e", "g", "n", "ew", "erw", "gwn", "d", "z", "k", "lsrSL", "u", "v", "uv"}
 
 func TestExplorationFindsEveryOutcomeOfProgramsWithLocksAndWaits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

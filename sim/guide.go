@@ -90,7 +90,7 @@ type sleeper struct {
 }
 
 func (a access) conflicts(b access) bool {
-	return a.object == b.object && !(a.kind.reads() && b.kind.reads()) && a.lo < b.hi && b.lo < a.hi
+	return a.object == b.object && !a.kind.commutes(b.kind) && a.lo < b.hi && b.lo < a.hi
 }
 
 // Again returns a guide for one more run of the execution that g has guided.

@@ -241,6 +241,7 @@ type Spinlock struct {
 	class *LockClass
 	owner *Task
 	wait  WaitQueue
+	quiet bool // held by LockFor
 }
 
 // Init prepares the spinlock.
@@ -261,6 +262,22 @@ func (m *Spinlock) Lock(t *Task) {
 	t.atomic++
 }
 
+// LockFor is Lock for a section that has no scheduling point and does no more to
+// what the lock guards than a: nobody ever finds the lock held, and others depend on a
+// instead of on who had it last.
+func (m *Spinlock) LockFor(t *Task, a Access) {
+	t.acquire(m.class, m, false)
+	if t.sim.attn != 0 {
+		t.point(a)
+	}
+	for m.owner != nil {
+		m.wait.spin(t)
+	}
+	m.owner = t
+	m.quiet = true
+	t.atomic++
+}
+
 // free says whether a task that wants the lock could have it now.
 func (m *Spinlock) free(Kind) bool { return m.owner == nil }
 
@@ -271,7 +288,10 @@ func (m *Spinlock) Unlock(t *Task) {
 		return
 	}
 	t.release(m)
-	t.touch(&m.obj, 0, 1, KindRelease)
+	if !m.quiet {
+		t.touch(&m.obj, 0, 1, KindRelease)
+	}
+	m.quiet = false
 	t.atomic--
 	m.owner = nil
 	m.wait.wakeOne(t)

@@ -178,7 +178,7 @@ func join(to, from []int32) {
 // had to wait for the other.
 func order(b, a Kind) (race, waits bool) {
 	switch {
-	case b.reads() && a.reads():
+	case a.commutes(b):
 		return false, false
 	case b == KindRelease || b == KindReleaseRead:
 		return a == KindTry, a == KindAcquire || a == KindAcquireRead
@@ -215,7 +215,7 @@ func (f *raceFinder) against(i int, a access, c []int32, ends []int) []int {
 			ends = append(ends, d)
 		}
 		join(c, f.clock(d))
-		if b.kind != KindRead && b.kind != KindAcquireRead && b.lo <= a.lo && a.hi <= b.hi {
+		if !b.kind.commutes(b.kind) && b.lo <= a.lo && a.hi <= b.hi {
 			break // what came before it happened before it
 		}
 	}

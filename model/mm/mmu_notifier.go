@@ -85,7 +85,8 @@ type subscriptions struct {
 	active   int
 	deferred []*IntervalNotifier // additions and removals, applied newest first
 
-	wq sim.WaitQueue
+	obj sim.Object // labels the above
+	wq  sim.WaitQueue
 	// pool and ranges are hit lists and windows that are closed, for reuse.
 	pool   [][]*IntervalNotifier
 	ranges []*NotifierRange
@@ -127,6 +128,12 @@ func (mm *MM) closeWindow(t *sim.Task, r *NotifierRange) {
 	}
 }
 
+// windows labels an access to active, seq and the tree: openings commute with each
+// other, and so do ends.
+func (s *subscriptions) windows(k sim.Kind) sim.Access {
+	return sim.Access{Object: &s.obj, Lo: 0, Hi: 1, Kind: k}
+}
+
 func (s *subscriptions) isInvalidating() bool { return s.seq&1 == 1 }
 
 // invalidateRangeStart opens a window and calls every overlapping notifier. It
@@ -151,7 +158,7 @@ func (mm *MM) invalidateRangeStart(t *sim.Task, r *NotifierRange) errno.Errno {
 func (mm *MM) itreeInvalidate(t *sim.Task, s *subscriptions, r *NotifierRange) errno.Errno {
 	mm.sys.Counts.Windows++
 	r.open = true
-	s.lock.Lock(t)
+	s.lock.LockFor(t, s.windows(sim.KindUp))
 	s.active++
 	r.hits = s.hitList()
 	r.hits = s.tree.appendOverlaps(r.hits, r.Start, r.End)
@@ -213,7 +220,7 @@ func (mm *MM) invalidateRangeEnd(t *sim.Task, r *NotifierRange) {
 //
 // Kernel: mn_itree_inv_end.
 func (mm *MM) invEnd(t *sim.Task, s *subscriptions, r *NotifierRange) {
-	s.lock.Lock(t)
+	s.lock.LockFor(t, s.windows(sim.KindDown))
 	s.active--
 	if s.active < 0 {
 		panic("BUG: notifier window ended that was not open")
@@ -278,6 +285,7 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 			s := &subscriptions{seq: 2}
 			s.lock.Init(mm.sys.Sim, classSubscriptions)
 			s.wq.Init(mm.sys.Sim, "subscriptions->wq")
+			s.obj.Init(mm.sys.Sim, "subscriptions")
 			mm.subs = s
 		}
 		mm.mmapLock.Unlock(t)
@@ -286,7 +294,7 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 	n.Start, n.End, n.MM, n.Ops = start, start+length, mm, ops
 	n.obj.Init(mm.sys.Sim, "interval notifier")
 	mm.Grab()
-	s.lock.Lock(t)
+	s.lock.LockFor(t, s.windows(sim.KindWrite))
 	switch {
 	case s.active == 0:
 		s.tree.insert(n)
@@ -325,7 +333,7 @@ func IntervalNotifierRemove(t *sim.Task, n *IntervalNotifier) {
 	mm := n.MM
 	s := mm.subs
 	t.MightSleep("mmu_interval_notifier_remove")
-	s.lock.Lock(t)
+	s.lock.LockFor(t, s.windows(sim.KindWrite))
 	var seq uint64
 	switch {
 	case !s.isInvalidating():
@@ -373,7 +381,9 @@ func (s *subscriptions) undefer(n *IntervalNotifier) {
 // Kernel: mmu_interval_read_begin.
 func (n *IntervalNotifier) ReadBegin(t *sim.Task) uint64 {
 	s := n.MM.subs
-	s.lock.Lock(t)
+	// Whether other windows are open does not matter: n waits for the end of the one
+	// that has called it, and only that has given it the mm's present seq.
+	s.lock.LockFor(t, sim.Access{Object: &n.obj, Lo: 0, Hi: 1, Kind: sim.KindRead})
 	seq := n.seq
 	busy := seq == s.seq
 	s.lock.Unlock(t)
