@@ -64,8 +64,9 @@ func (sys *System) folioFreeSwap(pfn phys.PFN) bool {
 	return true
 }
 
-// putFrames drops the references of n page table entries that are gone. A cached
-// frame that nobody maps and whose slot nobody names goes with them.
+// putFrames drops the references of n page table entries that are gone, or those of
+// who held frames meanwhile. A cached frame that nobody maps and whose slot nobody
+// names goes with them.
 //
 // Kernel: free_swap_cache, mm/swap_state.c.
 func (sys *System) putFrames(pfn phys.PFN, n uint64) {
