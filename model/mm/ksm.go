@@ -217,7 +217,7 @@ func (s *ksmScan) mergeTwoPages(t *sim.Task, page, other ksmPage, key uint64) {
 			s.breakCOW(t, page)
 		}
 	}
-	s.sys.Mem.Put(page.pfn, 1)
+	s.sys.putFrames(page.pfn, 1)
 }
 
 // mergeable returns the VMA in which a page may be merged, nil for none.
@@ -272,7 +272,7 @@ func (s *ksmScan) mergeWithKSMPage(t *sim.Task, page ksmPage, n uint64, kpfn phy
 		}
 	}
 	mm.mmapLock.RUnlock(t)
-	mem.Put(kpfn, 1)
+	s.sys.putFrames(kpfn, 1)
 	return done
 }
 
@@ -308,7 +308,7 @@ func (s *ksmScan) writeProtectPage(t *sim.Task, page ksmPage) (PTE, bool) {
 func (s *ksmScan) replacePage(t *sim.Task, v *VMA, page ksmPage, kpfn phys.PFN) uint64 {
 	mm, vpn, mem := page.mm, page.vpn, s.sys.Mem
 	mem.Get(page.pfn, 1)
-	defer mem.Put(page.pfn, 1)
+	defer s.sys.putFrames(page.pfn, 1)
 	orig, ok := s.writeProtectPage(t, page)
 	if !ok || !mem.SameContent(page.pfn, kpfn) {
 		return 0
@@ -353,7 +353,7 @@ func (s *ksmScan) mapKSMPage(t *sim.Task, v *VMA, vpn, n uint64, pfn, kpfn phys.
 	}
 	mm.pt.Set(vpn, vpn+n, uint64(p), 0) // one frame for all
 	mm.changed(vpn, vpn+n)
-	mem.Put(pfn, n)
+	s.sys.putFrames(pfn, n)
 	t.Log(fnKSMReplace, vpn<<PageShift, (vpn+n)<<PageShift, uint64(kpfn))
 }
 

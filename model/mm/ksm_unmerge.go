@@ -108,7 +108,7 @@ func (mm *MM) unsharePage(t *sim.Task, v *VMA, vpn uint64, p PTE) errno.Errno {
 	if mm.PTEAt(vpn)|PTEYoung == p|PTEYoung {
 		mem.Copy(pfn, p.Frame(), 1)
 		mm.setPTEs(vpn, vpn+1, p&PTEProtNone|PTEPresent|PTEYoung|PTEAnon|PTEExclusive|PTE(pfn))
-		mem.Put(p.Frame(), 1)
+		mm.sys.putFrames(p.Frame(), 1)
 		mm.sys.Counts.COWBreaks++
 		t.Log(fnKSMBreak, vpn<<PageShift, (vpn+1)<<PageShift, 0)
 	} else {

@@ -64,8 +64,9 @@ func (sys *System) folioFreeSwap(pfn phys.PFN) bool {
 	return true
 }
 
-// putFrames drops the references of n page table entries that are gone. A cached
-// frame that nobody maps and whose slot nobody names goes with them.
+// putFrames drops the references of n page table entries that are gone, or those of
+// who held frames meanwhile. A cached frame that nobody maps and whose slot nobody
+// names goes with them.
 //
 // Kernel: free_swap_cache, mm/swap_state.c.
 func (sys *System) putFrames(pfn phys.PFN, n uint64) {
@@ -171,13 +172,16 @@ func (mm *MM) swapinShared(t *sim.Task, v *VMA, vpn uint64, p PTE, write bool) (
 func (mm *MM) unmapCached(t *sim.Task, v *VMA, vpn uint64, p PTE, slot uint64) uint64 {
 	sys, f := mm.sys, folioOf(v, vpn, p)
 	for _, m := range sys.rmapWalk(&f, PTE.maps) {
+		if now, ok := sys.cachedSlot(p.Frame()); !ok || now != slot {
+			return 0 // who was the last to map it has taken it
+		}
 		q := m.v.mm.PTEAt(m.vpn)
 		if m.v.Flags&VMLocked != 0 || !q.maps(p.Frame()) {
 			continue
 		}
 		sys.Mem.SwapGet(slot, 1)
 		if m.v.mm.replaceMapped(t, m.vpn, 1, q, PTESwap|PTE(slot)) == 0 {
-			sys.Mem.SwapPut(slot, 1)
+			sys.putSlots(slot, 1) // the page may have moved, and gone while the slot was held
 			continue
 		}
 		sys.Counts.PagesSwapOut++
