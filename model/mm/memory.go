@@ -142,11 +142,11 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
 	if !mm.pt.Empty(lo, lo+n) {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	if mm.oom.unstable {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, errno.EFAULT
 	}
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
@@ -171,7 +171,7 @@ func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) 
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
 	if q, m := mm.runAt(lo, n); q != p || m < n {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	mem := mm.sys.Mem
@@ -258,7 +258,7 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 	t.Write(&mm.ptObj, lo, lo+n)
 	if q, m := mm.runAt(lo, n); q.flags()&^PTEYoung != p.flags()&^PTEYoung || q.Frame() != p.Frame() || m < n {
 		mm.closeWindow(t, w)
-		mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	if p.zero() {
@@ -266,7 +266,7 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 	} else {
 		// Not before: the allocation may have reclaimed the page.
 		mem.Copy(pfn, p.Frame(), n)
-		mem.Put(p.Frame(), n)
+		mm.sys.put(p.Frame(), n)
 	}
 	mm.setPTEs(lo, lo+n, anonRW|PTE(pfn))
 	mm.sys.Counts.COWBreaks += n
@@ -283,8 +283,8 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 // Kernel: unmap_page_range, mm/memory.c.
 func (mm *MM) unmapPageRange(t *sim.Task, _ *VMA, lo, hi uint64) {
 	for i := lo; i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = r.Lo
@@ -318,7 +318,7 @@ func (mm *MM) dropPTEs(lo, hi uint64, p PTE) {
 	case p.migration():
 		mm.rss -= n // who migrates the page holds the frame
 	default:
-		mm.sys.Mem.Put(p.Frame(), n)
+		mm.sys.put(p.Frame(), n)
 		mm.rss -= n
 	}
 }
@@ -365,6 +365,7 @@ func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n
 	mm.splitForMove(t, oldLo, newLo, n)
 	t.Write(&mm.ptObj, oldLo, oldLo+n)
 	t.Write(&mm.ptObj, newLo, newLo+n)
+	t.Touch(sim.Access{Object: &mm.ptObj, Lo: oldLo, Hi: oldLo + n, Kind: sim.KindWrite})
 	for _, run := range mm.pt.AppendRuns(nil, oldLo, oldLo+n) {
 		mm.clearPTEs(run.Lo, run.Hi)
 		mm.moveRun(run.Lo-oldLo+newLo, run)
@@ -407,8 +408,8 @@ func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlag
 	}
 	w := mm.openWindow(t, EventProtectionVMA, start, hi)
 	for i := start; i < hi; {
-		run, ok := mm.pt.Next(i)
-		if !ok || run.Lo >= hi {
+		run, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = run.Lo

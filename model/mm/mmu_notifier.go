@@ -105,7 +105,7 @@ var (
 // openWindow opens a blockable window over [lo,hi) and calls every overlapping
 // notifier; nil when the mm never had a notifier.
 func (mm *MM) openWindow(t *sim.Task, e Event, lo, hi uint64) *NotifierRange {
-	s := mm.subs
+	s := mm.subscribed(t)
 	if s == nil {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (s *subscriptions) isInvalidating() bool { return s.seq&1 == 1 }
 //
 // Kernel: mmu_notifier_invalidate_range_start, mm/mmu_notifier.c.
 func (mm *MM) invalidateRangeStart(t *sim.Task, r *NotifierRange) errno.Errno {
-	s := mm.subs
+	s := mm.subscribed(t)
 	if s == nil {
 		return 0
 	}
@@ -269,12 +269,13 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 	if mm.users <= 0 {
 		return errno.EINVAL
 	}
-	if mm.subs == nil {
+	if mm.subscribed(t) == nil {
 		mm.mmapLock.Lock(t)
 		if mm.subs == nil {
 			s := &subscriptions{seq: 2}
 			s.lock.Init(mm.sys.Sim, classSubscriptions)
 			s.wq.Init(mm.sys.Sim, "subscriptions->wq")
+			t.Touch(mm.part(subsPart, sim.KindWrite))
 			mm.subs = s
 		}
 		mm.mmapLock.Unlock(t)
@@ -371,6 +372,7 @@ func (s *subscriptions) undefer(n *IntervalNotifier) {
 func (n *IntervalNotifier) ReadBegin(t *sim.Task) uint64 {
 	s := n.MM.subs
 	s.lock.Lock(t)
+	t.Touch(sim.Access{Object: &n.obj, Lo: 0, Hi: 1, Kind: sim.KindRead}) // SetSeq does not take this lock
 	seq := n.seq
 	busy := seq == s.seq
 	s.lock.Unlock(t)
@@ -455,5 +457,6 @@ func (mm *MM) Notifiers(lo, hi uint64, f func(*IntervalNotifier) bool) {
 // watched says whether a window over [lo,hi) could be seen: work on ranges that
 // nobody watches may be batched.
 func (mm *MM) watched(t *sim.Task, lo, hi uint64) bool {
-	return mm.subs != nil && (t.Preemptive() || mm.subs.tree.overlaps(lo, hi))
+	s := mm.subscribed(t)
+	return s != nil && (t.Preemptive() || s.tree.overlaps(lo, hi))
 }

@@ -48,6 +48,7 @@ func (sys *System) rmapWalk(f *folio, is func(p PTE, pfn phys.PFN) bool) []mappi
 	if f.ksm {
 		return sys.rmapWalkKSM(f, is)
 	}
+	sys.familySeen()
 	var vmas []*VMA
 	if f.anon != nil {
 		vmas = f.anon.vmas
@@ -60,6 +61,9 @@ func (sys *System) rmapWalk(f *folio, is func(p PTE, pfn phys.PFN) bool) []mappi
 			continue
 		}
 		vpn := v.Start + (f.index - v.Pgoff)
+		if t := sys.Sim.Current(); t != nil {
+			v.mm.looked(t, vpn, vpn+1)
+		}
 		if is(v.mm.PTEAt(vpn), f.pfn) {
 			found = append(found, mapping{v, vpn})
 		}

@@ -132,6 +132,7 @@ func (v *VMA) anonVMAPrepare() {
 // setAnonVMA moves the VMA into a family; nil takes it out of its own.
 func (v *VMA) setAnonVMA(a *AnonVMA) {
 	if old := v.AnonVMA; old != nil {
+		v.familyChanged() // an addition shows with the first page
 		last := len(old.vmas) - 1
 		old.vmas[v.anonPos] = old.vmas[last]
 		old.vmas[v.anonPos].anonPos = v.anonPos
@@ -184,12 +185,14 @@ func (v *VMA) setFile(f *File) {
 		old.mappings[v.filePos] = old.mappings[last]
 		old.mappings[v.filePos].filePos = v.filePos
 		old.mappings = old.mappings[:last]
+		v.familyChanged()
 	}
 	v.File = f
 	if f != nil {
 		v.rmap = true
 		v.filePos = len(f.mappings)
 		f.mappings = append(f.mappings, v)
+		v.familyChanged()
 	}
 }
 
@@ -330,6 +333,7 @@ func (mm *MM) insertVMAAfter(v, prev *VMA) {
 	mm.vmas.ReplaceOrInsert(v)
 	mm.account(v, v.Len())
 	mm.lastVMA = v
+	mm.vmasChanged()
 }
 
 // account adds n pages (modulo 2^64) of the VMA to the totals.
@@ -344,6 +348,7 @@ func (mm *MM) account(v *VMA, n uint64) {
 //
 // Preconditions: mmapLock held for writing; it stays between its neighbours.
 func (mm *MM) setRange(v *VMA, start, end, pgoff uint64) {
+	mm.vmasChanged()
 	mm.account(v, end-start-v.Len())
 	v.Start, v.End, v.Pgoff = start, end, pgoff
 }
@@ -367,6 +372,7 @@ func (mm *MM) setFlags(v *VMA, flags VMFlags) {
 // Preconditions: mmapLock held for writing.
 func (mm *MM) detachVMA(v *VMA) {
 	mm.vmas.Delete(v)
+	mm.vmasChanged()
 	if v.prev != nil {
 		v.prev.next = v.next
 	}
