@@ -24,6 +24,7 @@ func (r *runner) ambientFor(t *sim.Task, th *thread, op *traces.Op, addr, n uint
 //
 // Simplified: model/FIDELITY.md R-AMBIENT.
 func (r *runner) ambient(t *sim.Task, m *mm.MM, addr, n uint64) {
+	t.Touch(m.VMAsAccess(sim.KindRead))
 	lo, hi, ok := pages(addr, n)
 	if !ok || !r.captured && !r.shown(m).Empty(lo, hi) {
 		return
@@ -67,7 +68,8 @@ func (r *runner) inheritShown(parent, child *mm.MM) {
 }
 
 // show notes that the trace itself decides what is at [addr,addr+n).
-func (r *runner) show(m *mm.MM, addr, n uint64) {
+func (r *runner) show(t *sim.Task, m *mm.MM, addr, n uint64) {
+	t.Touch(m.VMAsAccess(sim.KindWrite))
 	if lo, hi, ok := pages(addr, n); ok && !r.captured {
 		r.shown(m).Set(lo, hi, 0, 0)
 	}
@@ -76,6 +78,7 @@ func (r *runner) show(m *mm.MM, addr, n uint64) {
 // makeRoom unmaps what lies where the kernel, by the record, put a new mapping:
 // something that the trace does not show had freed it.
 func (r *runner) makeRoom(t *sim.Task, m *mm.MM, addr, n uint64) {
+	t.Touch(m.VMAsAccess(sim.KindRead))
 	lo, hi, ok := pages(addr, n)
 	if !ok {
 		return

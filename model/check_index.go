@@ -185,6 +185,7 @@ func (ms *memState) gpuPage(k int, vpn uint64) uint64 {
 
 // dirtyRange marks CPU pages of a range wherever a GPU has them.
 func (c *checker) dirtyRange(ms *memState, k int, lo, hi uint64) {
+	c.sees(ms.m.P.MM.PlacedAccess(sim.KindRead))
 	g := ms.gpuPage(k, lo)
 	for _, vs := range ms.vms {
 		c.dirtyGPU(vs, g, g+hi-lo)
@@ -219,6 +220,7 @@ func (c *checker) touch(ms *memState, k int) {
 
 // Placed puts a BO into the index of a VM.
 func (c *checker) Placed(m *kfd.Mem, pd *kfd.ProcessDevice) {
+	c.sees(m.P.MM.PlacedAccess(sim.KindWrite))
 	ms, vs := c.memOf(m), c.vmOf(pd.VM)
 	lo, hi := m.VA, m.VA+m.Size
 	if !vs.owners.Empty(lo, hi) {
@@ -238,6 +240,7 @@ func (c *checker) Placed(m *kfd.Mem, pd *kfd.ProcessDevice) {
 // Unplaced takes a BO out of the index of a VM. An entry that is left belongs to
 // nobody then, which the next look at it finds.
 func (c *checker) Unplaced(m *kfd.Mem, pd *kfd.ProcessDevice) {
+	c.sees(m.P.MM.PlacedAccess(sim.KindWrite))
 	ms, vs := c.memOf(m), c.vmOf(pd.VM)
 	ms.vms = slices.DeleteFunc(ms.vms, func(x *vmState) bool { return x == vs })
 	vs.owners.Clear(m.VA, m.VA+m.Size)

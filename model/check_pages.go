@@ -53,6 +53,7 @@ func (c *checker) PTEsChanged(vm *gpu.VM, lo, hi uint64) {
 // PageTableChanged notes that a CPU page table changed. Where no range is
 // registered that is one look into the notifier tree.
 func (c *checker) PageTableChanged(m *mm.MM, lo, hi uint64) {
+	c.sees(m.PlacedAccess(sim.KindRead))
 	m.Notifiers(lo, hi, func(n *mm.IntervalNotifier) bool {
 		c.overlaps(n, lo, hi, c.dirtyRange)
 		return true

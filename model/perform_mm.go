@@ -18,7 +18,7 @@ func (r *runner) memoryCall(t *sim.Task, th *thread, op *traces.Op) (val uint64,
 		val, err = r.mmap(t, th, op)
 	case traces.CallMunmap:
 		if err = m.Munmap(t, a[0], a[1]); err == 0 {
-			r.show(m, a[0], a[1])
+			r.show(t, m, a[0], a[1])
 		}
 	case traces.CallMremap:
 		val, err = r.mremap(t, th, op)
@@ -125,7 +125,7 @@ func (r *runner) mmap(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Err
 	}
 	got, err := m.Mmap(t, addr, a[1], uint32(a[2]), flags, f, a[5]>>mm.PageShift)
 	if err == 0 {
-		r.show(m, got, a[1])
+		r.show(t, m, got, a[1])
 	}
 	return got, err
 }
@@ -147,8 +147,8 @@ func (r *runner) mremap(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.E
 	}
 	got, err := m.Mremap(t, a[0], a[1], a[2], flags, to)
 	if err == 0 {
-		r.show(m, a[0], a[1])
-		r.show(m, got, a[2])
+		r.show(t, m, a[0], a[1])
+		r.show(t, m, got, a[2])
 	}
 	return got, err
 }
@@ -180,7 +180,7 @@ func (r *runner) brk(t *sim.Task, th *thread, op *traces.Op) uint64 {
 	}
 	cur := p.mm.Brk(t, addr)
 	if end := max(cur, pageUp(addr)); end > p.brkStart {
-		r.show(p.mm, p.brkStart, end-p.brkStart)
+		r.show(t, p.mm, p.brkStart, end-p.brkStart)
 	}
 	return cur
 }

@@ -3,6 +3,7 @@
 package model
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/kfdsim/kfdsim/model/errno"
@@ -245,7 +246,7 @@ func (r *runner) wait4(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Er
 	case op.Result.Kind == traces.ResultOK, op.Result.Kind == traces.ResultUnknown:
 		return 0, 0 // WNOHANG that found nobody; a wait that a signal ended
 	}
-	for !t.Killed() {
+	for first := true; !t.Killed(); first = false {
 		found := false
 		for k, c := range th.proc.children {
 			if want > 0 && int64(c.label) != want {
@@ -257,7 +258,7 @@ func (r *runner) wait4(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Er
 					x.kill() // its end is not in the trace
 				}
 			}
-			if c.dead {
+			if c.dead && (!first || !t.Preemptive()) {
 				th.proc.children = append(th.proc.children[:k], th.proc.children[k+1:]...)
 				return uint64(c.label), 0
 			}
@@ -268,9 +269,19 @@ func (r *runner) wait4(t *sim.Task, th *thread, op *traces.Op) (uint64, errno.Er
 		if op.A[2]&wnohang != 0 && op.Result.Kind != traces.ResultOK {
 			return 0, 0
 		}
-		t.Rest(func() { th.proc.changed.SleepKillable(t) })
+		if t.Preemptive() {
+			t.Rest(func() { th.proc.changed.WaitEventKillable(t, func() bool { return th.proc.hasDead(want) }) })
+		} else {
+			t.Rest(func() { th.proc.changed.SleepKillable(t) })
+		}
 	}
 	return 0, errno.EINTR
+}
+
+// hasDead says whether a child has died that wait4 would return: any for label 0 or
+// less.
+func (p *process) hasDead(label int64) bool {
+	return slices.ContainsFunc(p.children, func(c *process) bool { return c.dead && (label <= 0 || int64(c.label) == label) })
 }
 
 func (r *runner) processHasLines(p *process) bool {

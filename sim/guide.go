@@ -46,6 +46,9 @@ type Guide struct {
 	marks    Marks  // where it has come to
 
 	preemptions int
+
+	seeded  *Seeded           // its own way, if not nil
+	classes map[uint64]string // of the objects, if not nil
 }
 
 // choice is one element of a schedule: the task that performs a step, or the
@@ -197,6 +200,9 @@ func (g *Guide) inOrder(can []*Task) *Task {
 
 // ownWay picks a task that is not asleep, nil if there is none.
 func (g *Guide) ownWay(cur *Task, can []*Task) *Task {
+	if g.seeded != nil {
+		return g.seeded.Next(nil, cur, can)
+	}
 	if cur != nil && !g.isAsleep(cur.key) {
 		return cur
 	}
@@ -283,6 +289,9 @@ func (g *Guide) start(t *Task) {
 func (g *Guide) touch(a Access) {
 	if !g.open {
 		return
+	}
+	if g.classes != nil {
+		g.classes[a.Object.id] = a.Object.class
 	}
 	x := access{a.Object.id, a.Lo, a.Hi, a.Kind}
 	s := &g.steps[len(g.steps)-1]

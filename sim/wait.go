@@ -13,20 +13,22 @@ type WaitQueue struct {
 // WaitEvent blocks t until cond holds. Whoever makes it hold wakes the queue.
 //
 // Under a preemptive chooser a task that waits here cannot run until cond holds:
-// there is no order of test and wake-up to explore, and no idle wake-up. What cond
-// reads may have changed again when the task runs, unless it only ever becomes
-// true.
+// there is no order of test and wake-up to explore, and no idle wake-up. It is a
+// scheduling point even if cond holds already, so that the steps are the same
+// whether what makes it hold came before or not. What cond reads may have changed
+// again when the task runs, unless it only ever becomes true.
 //
 // Kernel: wait_event.
 func (q *WaitQueue) WaitEvent(t *Task, cond func() bool) { q.WaitEventOn(t, Access{}, cond) }
 
 // WaitEventOn is WaitEvent for a condition that others make true and false again:
-// a is a read of what it looks at, and a scheduling point in any case.
+// a is a read of what it looks at.
 func (q *WaitQueue) WaitEventOn(t *Task, a Access, cond func() bool) {
-	if cond() && (a.Object == nil || !t.Preemptive()) {
+	holds := cond()
+	if holds && !t.Preemptive() {
 		return
 	}
-	if t.atomic|t.nonBlock != 0 {
+	if !holds && t.atomic|t.nonBlock != 0 {
 		t.MightSleep("wait_event(" + q.obj.class + ")")
 	}
 	if t.Preemptive() {

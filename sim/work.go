@@ -17,6 +17,7 @@ type DelayedWork struct {
 	pending bool
 	running bool
 	at      Time
+	delay   Time
 }
 
 // Init prepares the work. The worker task is made when it is first queued.
@@ -32,11 +33,12 @@ func (w *DelayedWork) Init(s *Sim, name string, fn func(t *Task)) {
 //
 // Kernel: queue_delayed_work.
 func (w *DelayedWork) Queue(t *Task, delay Time) bool {
-	t.Write(&w.obj, 0, 1)
+	t.Read(&w.obj, 0, 1)
 	if w.pending {
 		return false
 	}
-	w.pending, w.at = true, w.sim.now+delay
+	t.touch(&w.obj, 0, 1, KindWrite)
+	w.pending, w.at, w.delay = true, w.sim.now+delay, delay
 	if w.task == nil {
 		w.task = w.sim.GoDaemon(w.name, w.loop)
 	}
@@ -47,8 +49,10 @@ func (w *DelayedWork) Queue(t *Task, delay Time) bool {
 func (w *DelayedWork) loop(t *Task) {
 	for {
 		t.Rest(func() {
-			w.wake.WaitEvent(t, w.Pending)
-			for w.pending && w.sim.now < w.at {
+			w.wake.WaitEventOn(t, Access{&w.obj, 0, 1, KindRead}, w.Pending)
+			// Under a preemptive chooser the clock is where the deadlines of others have
+			// put it. That decides nothing: a delay is one in any case.
+			for late := !t.Preemptive() || w.delay == 0; w.pending && (w.sim.now < w.at || !late); late = true {
 				w.wake.SleepUntil(t, w.at)
 			}
 		})
@@ -74,14 +78,15 @@ func (w *DelayedWork) Running() bool { return w.running }
 // Kernel: cancel_delayed_work_sync.
 func (w *DelayedWork) CancelSync(t *Task) {
 	t.Write(&w.obj, 0, 1)
-	for {
+	for first := true; ; first = false {
 		if w.pending {
 			w.pending = false
 			w.wake.WakeAll(t)
 		}
-		if !w.running {
+		if !w.running && !(first && t.Preemptive()) {
 			return
 		}
 		w.idle.WaitEvent(t, func() bool { return !w.running })
+		t.touch(&w.obj, 0, 1, KindWrite)
 	}
 }

@@ -80,6 +80,9 @@ func (u *update) flush() {
 	}
 	for u.n > 0 {
 		frag, end := fragment(u.page, u.page+u.n)
+		if u.vm.dev.pageAtATime {
+			frag, end = 0, u.page+1
+		}
 		n := end - u.page
 		x.ptes.Set(u.page, end, uint64(u.flags)|uint64(frag)<<fragShift|u.frame, 1)
 		c.Fragments += n >> frag

@@ -95,6 +95,9 @@ type Planted struct {
 	LightFlush bool
 }
 
+// PageAtATime makes entries for single pages only, whatever frames are neighbours.
+func (d *Device) PageAtATime() { d.pageAtATime = true }
+
 // Watcher sees what the properties need to see. Calls come in the middle of
 // steps: an implementation notes what is dirty and looks later.
 type Watcher interface {
@@ -114,6 +117,8 @@ type Watcher interface {
 type Device struct {
 	Counts  Counts
 	Planted Planted
+
+	pageAtATime bool
 	// Watch is nil when nobody looks.
 	Watch Watcher
 	// OnFault is called once per VM, from the task of the queue that faulted and

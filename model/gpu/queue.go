@@ -112,12 +112,9 @@ func (q *Queue) running() bool { return !q.evicted && !q.destroyed && !q.vm.faul
 // run is the body of the queue's task.
 func (q *Queue) run(t *sim.Task) {
 	work := func() bool { return q.destroyed || len(q.ring) > 0 && !q.direct }
-	mapped := func() bool { return q.destroyed || len(q.ring) == 0 || q.direct || !q.evicted || q.vm.faulted }
+	ready := func() bool { return q.destroyed || work() && (!q.evicted || q.vm.faulted) }
 	for {
-		t.Rest(func() {
-			q.wake.WaitEvent(t, work)
-			q.wake.WaitEventOn(t, q.vm.QueueAccess(sim.KindAcquireRead), mapped)
-		})
+		t.Rest(func() { q.wake.WaitEventOn(t, q.vm.QueueAccess(sim.KindAcquireRead), ready) })
 		if !q.destroyed && !work() {
 			continue
 		}
@@ -159,6 +156,7 @@ func (q *Queue) complete(t *sim.Task) {
 
 // land ends the use of a translation.
 func (q *Queue) land(t *sim.Task) {
+	t.Touch(q.vm.QueueAccess(sim.KindReleaseRead))
 	q.inFlight = false
 	q.idle.WakeAll(t)
 }

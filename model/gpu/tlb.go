@@ -129,19 +129,20 @@ func (vm *VM) dropTLB() {
 // drain waits until no translation that is in use now is in use any more.
 func (vm *VM) drain(t *sim.Task) {
 	last := vm.pieces
-	for {
-		var busy *Queue
+	busy := func() *Queue {
 		for _, q := range vm.queues {
 			if q.inFlight && q.piece <= last {
-				busy = q
-				break
+				return q
 			}
 		}
-		if busy == nil {
-			return
-		}
-		piece := busy.piece
-		busy.idle.WaitEvent(t, func() bool { return !busy.inFlight || busy.piece != piece })
+		return nil
+	}
+	if t.Preemptive() && len(vm.queues) > 0 {
+		vm.queues[0].idle.WaitEvent(t, func() bool { return busy() == nil })
+	}
+	for q := busy(); q != nil; q = busy() {
+		piece := q.piece
+		q.idle.WaitEvent(t, func() bool { return !q.inFlight || q.piece != piece })
 	}
 }
 

@@ -79,7 +79,9 @@ func (mm *MM) stillMapped(t *sim.Task, vpn uint64, p PTE, write bool) bool {
 	} else {
 		t.Read(&mm.sys.MemObj, uint64(p.Frame()), uint64(p.Frame())+1)
 	}
-	return mm.PTEAt(vpn) == p
+	t.Touch(sim.Access{Object: &mm.ptObj, Lo: vpn, Hi: vpn + 1, Kind: sim.KindRead})
+	const touched = PTEYoung | PTEDirty // by other accesses
+	return mm.PTEAt(vpn)&^touched == p&^touched
 }
 
 // userFault is the page fault exception of a user access to pages [lo,hi), all

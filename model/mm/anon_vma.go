@@ -37,6 +37,7 @@ func (v *VMA) anonVMAPrepare() {
 // setAnonVMA moves the VMA into a family; nil takes it out of its own.
 func (v *VMA) setAnonVMA(a *AnonVMA) {
 	if old := v.AnonVMA; old != nil {
+		v.familyChanged() // an addition shows with the first page
 		v.link(-1)
 		last := len(old.vmas) - 1
 		old.vmas[v.anonPos] = old.vmas[last]

@@ -47,7 +47,7 @@ func (sys *System) Unref(f *File) {
 		if e := PTE(r.V); e.swap() {
 			sys.Mem.SwapPut(e.Slot(), r.Len())
 		} else {
-			sys.Mem.Put(e.Frame(), r.Len())
+			sys.put(e.Frame(), r.Len())
 		}
 	}
 	f.cache.Clear(0, ^uint64(0))
@@ -117,19 +117,19 @@ func (mm *MM) doFault(t *sim.Task, v *VMA, lo, hi uint64, write bool) (uint64, e
 		return 0, err
 	}
 	// Held, so that nobody migrates or frees them before they are mapped.
-	mm.sys.Mem.Get(pfn, n)
+	mm.sys.get(pfn, n)
 	if write && v.private() {
 		done, err := mm.doCowFault(t, v, lo, n, pfn)
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return done, err
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
 	switch {
 	case !mm.pt.Empty(lo, lo+n) || !f.caches(off, n, pfn):
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	case mm.oom.unstable && v.private():
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, errno.EFAULT
 	}
 	e := filePTE | PTE(pfn)
@@ -155,10 +155,10 @@ func (mm *MM) doCowFault(t *sim.Task, v *VMA, lo, n uint64, src phys.PFN) (uint6
 	t.Write(&mm.ptObj, lo, lo+n)
 	switch {
 	case !mm.pt.Empty(lo, lo+n) || !f.caches(off, n, src):
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	case mm.oom.unstable:
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, errno.EFAULT
 	}
 	mm.sys.Mem.Copy(pfn, src, n)
@@ -192,7 +192,7 @@ func (sys *System) filemapGetPages(t *sim.Task, mm *MM, f *File, off, n uint64) 
 			return 0, 0, err
 		}
 		if now, m := f.cached(off, k); now != e || m < k || off+k > f.endPage() {
-			sys.Mem.Put(pfn, k) // another task was faster
+			sys.put(pfn, k) // another task was faster
 			continue
 		}
 		switch {

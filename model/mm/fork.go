@@ -68,6 +68,7 @@ func (mm *MM) copyPageRange(t *sim.Task, child *MM, v *VMA) {
 	if v.cow() {
 		w = mm.openWindow(t, EventProtectionPage, v.Start, v.End)
 	}
+	mm.looked(t, v.Start, v.End)
 	for _, run := range mm.pt.AppendRuns(nil, v.Start, v.End) {
 		t.Write(&mm.ptObj, run.Lo, run.Hi)
 		for i := run.Lo; i < run.Hi; {
@@ -104,7 +105,7 @@ func (mm *MM) copyPTEs(child *MM, v *VMA, lo, hi uint64, p PTE) {
 			q &^= PTEExclusive | PTEWrite
 		}
 	default:
-		mm.sys.Mem.Get(p.Frame(), n)
+		mm.sys.get(p.Frame(), n)
 		child.rss += n
 		q &^= PTEExclusive
 		if v.cow() {

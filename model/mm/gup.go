@@ -65,12 +65,12 @@ func (mm *MM) PinUserPages(t *sim.Task, lo, hi uint64) ([]phys.Run, errno.Errno)
 func (sys *System) UnpinUserPages(runs []phys.Run) {
 	for _, r := range runs {
 		sys.addPins(r.V, r.Len(), -1)
-		sys.Mem.Put(phys.PFN(r.V), r.Len())
+		sys.put(phys.PFN(r.V), r.Len())
 	}
 }
 
 func (sys *System) pin(pfn phys.PFN, n uint64) {
-	sys.Mem.Get(pfn, n)
+	sys.get(pfn, n)
 	sys.addPins(uint64(pfn), n, 1)
 }
 

@@ -168,7 +168,7 @@ func (mm *MM) doHugePMDAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write b
 	t.Write(&mm.ptObj, a, end)
 	if _, now := mm.hugeHole(v, lo, end); now < end {
 		if write {
-			mm.sys.Mem.Put(e.Frame(), n)
+			mm.sys.put(e.Frame(), n)
 		}
 		return 0, 0
 	}

@@ -110,7 +110,7 @@ func (mm *MM) swapOutFolio(t *sim.Task, lo, n uint64, pfn phys.PFN, slot uint64)
 			mem.SwapOutCopy(slot+at, p.Frame(), k)
 			mem.SwapGet(slot+at, k)
 			mm.setPTEs(i, i+k, PTESwap|PTE(slot+at))
-			freed += mem.Put(p.Frame(), k)
+			freed += mm.sys.put(p.Frame(), k)
 			mm.rss -= k
 			mm.swapents += k
 			mm.sys.Counts.PagesSwapOut += k

@@ -92,7 +92,7 @@ func (mm *MM) khugepagedScan(t *sim.Task) {
 		mm.mmapLock.RLock(t)
 		c.locked = true
 		for v := mm.FindVMA(next); c.locked; v = v.next {
-			t.Read(&mm.usersObj, 0, 1)
+			mm.seeUsers(t)
 			if v == nil || mm.users == 0 {
 				more = false
 				break
@@ -215,7 +215,7 @@ type collapse struct {
 //
 // Kernel: hugepage_vma_revalidate.
 func (c *collapse) revalidate(t *sim.Task, a uint64) (*VMA, scanResult) {
-	t.Read(&c.mm.usersObj, 0, 1)
+	c.mm.seeUsers(t)
 	if c.mm.users == 0 {
 		return nil, scanAnyProcess
 	}
@@ -350,7 +350,7 @@ func (c *collapse) collapseHugePage(t *sim.Task, a, swapped uint64) scanResult {
 		mm.mmapLock.Unlock(t)
 	}
 	if r != scanSucceed {
-		mm.sys.Mem.Put(pfn, hugePages)
+		mm.sys.put(pfn, hugePages)
 	}
 	return r
 }

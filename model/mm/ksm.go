@@ -149,8 +149,8 @@ func (mm *MM) ksmNext(t *sim.Task, at uint64) (page ksmPage, n uint64, ok bool) 
 			continue
 		}
 		for i := max(at, v.Start); i < v.End; i += n {
-			r, found := mm.pt.Next(i)
-			if !found || r.Lo >= v.End {
+			r, found := mm.next(t, i, v.End)
+			if !found {
 				break
 			}
 			i = r.Lo
@@ -208,7 +208,7 @@ func (s *ksmScan) current(page ksmPage) bool {
 // Kernel: try_to_merge_two_pages.
 func (s *ksmScan) mergeTwoPages(t *sim.Task, page, other ksmPage, key uint64) {
 	delete(s.unstable, key)
-	s.sys.Mem.Get(page.pfn, 1)
+	s.sys.get(page.pfn, 1)
 	if s.makeKSMPage(t, page) {
 		s.addStable(page.pfn)
 		if s.mergeWithKSMPage(t, other, 1, page.pfn) == 1 {
@@ -260,8 +260,8 @@ func (s *ksmScan) makeKSMPage(t *sim.Task, page ksmPage) bool {
 //
 // Kernel: try_to_merge_with_ksm_page and try_to_merge_one_page.
 func (s *ksmScan) mergeWithKSMPage(t *sim.Task, page ksmPage, n uint64, kpfn phys.PFN) uint64 {
-	mm, mem := page.mm, s.sys.Mem
-	mem.Get(kpfn, 1)
+	mm := page.mm
+	s.sys.get(kpfn, 1)
 	mm.mmapLock.RLock(t)
 	done := uint64(0)
 	if v := mm.mergeable(page.vpn); v != nil && s.current(page) {
@@ -307,7 +307,7 @@ func (s *ksmScan) writeProtectPage(t *sim.Task, page ksmPage) (PTE, bool) {
 // Kernel: replace_page.
 func (s *ksmScan) replacePage(t *sim.Task, v *VMA, page ksmPage, kpfn phys.PFN) uint64 {
 	mm, vpn, mem := page.mm, page.vpn, s.sys.Mem
-	mem.Get(page.pfn, 1)
+	s.sys.get(page.pfn, 1)
 	defer s.sys.putFrames(page.pfn, 1)
 	orig, ok := s.writeProtectPage(t, page)
 	if !ok || !mem.SameContent(page.pfn, kpfn) {

@@ -65,8 +65,8 @@ func (sys *System) KSMUnmerge(t *sim.Task) errno.Errno {
 // Preconditions: mmapLock held; [lo,hi) lies in v.
 func (mm *MM) unmergePages(t *sim.Task, v *VMA, lo, hi uint64) errno.Errno {
 	for i := lo; i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = r.Lo
@@ -112,7 +112,7 @@ func (mm *MM) unsharePage(t *sim.Task, v *VMA, vpn uint64, p PTE) errno.Errno {
 		mm.sys.Counts.COWBreaks++
 		t.Log(fnKSMBreak, vpn<<PageShift, (vpn+1)<<PageShift, 0)
 	} else {
-		mem.Put(pfn, 1)
+		mm.sys.put(pfn, 1)
 	}
 	mm.closeWindow(t, w)
 	return 0

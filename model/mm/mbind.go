@@ -132,8 +132,8 @@ func (mm *MM) queuePagesRange(t *sim.Task, q *queuePages) errno.Errno {
 func (mm *MM) queueVMA(t *sim.Task, v *VMA, q *queuePages) {
 	mem := mm.sys.Mem
 	for i, hi := max(q.lo, v.Start), min(q.hi, v.End); i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = r.Lo

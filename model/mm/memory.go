@@ -142,11 +142,11 @@ func (mm *MM) doAnonymousPage(t *sim.Task, v *VMA, lo, hi uint64, write bool) (u
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
 	if !mm.pt.Empty(lo, lo+n) {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	if mm.oom.unstable {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, errno.EFAULT
 	}
 	mm.sys.setAnon(v, pfn, n)
@@ -177,7 +177,7 @@ func (mm *MM) doSwapPage(t *sim.Task, v *VMA, lo, hi uint64, p PTE, write bool) 
 	}
 	t.Write(&mm.ptObj, lo, lo+n)
 	if q, m := mm.runAt(lo, n); q != p || m < n || mem.SwapSingle(p.Slot(), n) < n {
-		mm.sys.Mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	mem.SwapInCopy(pfn, p.Slot(), n)
@@ -280,7 +280,7 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 	t.Write(&mm.ptObj, lo, lo+n)
 	if q, m := mm.runAt(lo, n); q.flags()&^PTEYoung != p.flags()&^PTEYoung || q.Frame() != p.Frame() || m < n {
 		mm.closeWindow(t, w)
-		mem.Put(pfn, n)
+		mm.sys.put(pfn, n)
 		return 0, 0
 	}
 	if p.zero() {
@@ -306,8 +306,8 @@ func (mm *MM) wpPageCopy(t *sim.Task, v *VMA, lo, n uint64, p PTE) (uint64, errn
 // Kernel: unmap_page_range, mm/memory.c.
 func (mm *MM) unmapPageRange(t *sim.Task, _ *VMA, lo, hi uint64) {
 	for i := lo; i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = r.Lo
@@ -416,8 +416,8 @@ func (mm *MM) changePUDRange(t *sim.Task, v *VMA, lo, hi uint64, newFlags VMFlag
 	}
 	w := mm.openWindow(t, EventProtectionVMA, start, hi)
 	for i := start; i < hi; {
-		run, ok := mm.pt.Next(i)
-		if !ok || run.Lo >= hi {
+		run, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = run.Lo

@@ -115,7 +115,7 @@ func (sys *System) memoryFailure(t *sim.Task, it isolated) errno.Errno {
 		sys.deleteFromSwapCache(slot, f.pfn)
 	} else if sys.cacheRefs(f) > 0 {
 		f.file.cache.Clear(f.index, f.index+1)
-		mem.Put(f.pfn, 1)
+		sys.put(f.pfn, 1)
 	}
 	for {
 		mappings := sys.rmapWalk(f, PTE.maps)
@@ -145,7 +145,7 @@ func (mm *MM) unmapPoisoned(t *sim.Task, vpn uint64, f *folio) {
 		} else {
 			mm.setPTEs(vpn, vpn+1, PTEPoison|PTE(f.pfn))
 		}
-		mm.sys.Mem.Put(f.pfn, 1)
+		mm.sys.put(f.pfn, 1)
 		mm.rss--
 		t.Log(fnUnmap, vpn<<PageShift, (vpn+1)<<PageShift, 0)
 	}

@@ -40,7 +40,7 @@ func (sys *System) isolateFolios(v *VMA, vpn, n uint64, p PTE) (isolated, bool) 
 		it.n = r.Lo - pfn
 	}
 	sys.isolated.Set(pfn, pfn+it.n, 0, 0)
-	sys.Mem.Get(it.pfn, it.n)
+	sys.get(it.pfn, it.n)
 	return it, true
 }
 
@@ -156,12 +156,12 @@ func (sys *System) migrateRun(t *sim.Task, it *isolated, k uint64, target migrat
 	mem.Copy(dst, it.pfn, k)
 	sys.moveAnon(dst, it.pfn, k)
 	if cached > 0 {
-		mem.Get(dst, k)
+		sys.get(dst, k)
 		it.file.cache.Set(it.index, it.index+k, uint64(dst), 1)
-		mem.Put(it.pfn, k)
+		sys.put(it.pfn, k)
 	}
 	it.mm.setPTEs(it.vpn, it.vpn+k, remapped(v, p, dst))
-	mem.Put(it.pfn, k)
+	sys.put(it.pfn, k)
 	sys.Counts.PagesMigrated += k
 	t.Log(fnMigrateFolio, uint64(it.pfn), uint64(dst), k)
 	return k
@@ -201,7 +201,7 @@ func (sys *System) migrateFolio(t *sim.Task, f *folio, target migrateTarget) (bo
 		}
 		t.Point()
 	}
-	sys.Mem.Put(dst, 1)
+	sys.put(dst, 1)
 	return false, 0
 }
 
@@ -225,7 +225,7 @@ func (sys *System) tryToMigrate(t *sim.Task, f *folio) {
 		t.Write(&mm.ptObj, m.vpn, m.vpn+1)
 		if p := mm.PTEAt(m.vpn); p.maps(f.pfn) {
 			mm.setPTEs(m.vpn, m.vpn+1, p&^(PTEPresent|PTEProtNone)|PTEMigration)
-			sys.Mem.Put(f.pfn, 1)
+			sys.put(f.pfn, 1)
 			t.Log(fnTryToMigrate, m.vpn<<PageShift, (m.vpn+1)<<PageShift, 0)
 		}
 		mm.closeWindow(t, w)
@@ -238,6 +238,7 @@ func (sys *System) tryToMigrate(t *sim.Task, f *folio) {
 // Kernel: folio_migrate_mapping and folio_migrate_copy, mm/migrate.c.
 func (sys *System) moveFolio(t *sim.Task, f *folio, dst phys.PFN) bool {
 	mem, cached := sys.Mem, sys.cacheRefs(f)
+	sys.counted(f.pfn, 1, sim.KindRead)
 	if uint64(mem.Frame(f.pfn).Count) != 1+cached {
 		return false
 	}
@@ -247,12 +248,12 @@ func (sys *System) moveFolio(t *sim.Task, f *folio, dst phys.PFN) bool {
 		sys.addToSwapCache(slot, dst)
 		sys.swapCache.slots.Clear(uint64(f.pfn), uint64(f.pfn)+1)
 		mem.SwapPut(slot, 1)
-		mem.Put(f.pfn, 1)
+		sys.put(f.pfn, 1)
 	} else if cached > 0 {
-		mem.Get(dst, 1)
+		sys.get(dst, 1)
 		e, _ := f.file.cache.Get(f.index)
 		f.file.cache.Set(f.index, f.index+1, uint64(PTE(e).flags())|uint64(dst), 0)
-		mem.Put(f.pfn, 1)
+		sys.put(f.pfn, 1)
 	}
 	sys.Counts.PagesMigrated++
 	t.Log(fnMigrateFolio, uint64(f.pfn), uint64(dst), 1)
@@ -278,7 +279,7 @@ func (sys *System) removeMigrationPTEs(t *sim.Task, f *folio, to phys.PFN) {
 				if now := mm.vmaAt(m.vpn); now != nil {
 					v = now // it was cut or merged
 				}
-				sys.Mem.Get(to, 1)
+				sys.get(to, 1)
 				mm.setPTEs(m.vpn, m.vpn+1, remapped(v, p, to))
 				t.Log(fnRemoveMigrate, m.vpn<<PageShift, uint64(to), 0)
 			}

@@ -103,7 +103,11 @@ type System struct {
 	// MemObj labels accesses to the contents of frames, by CPU and GPU; its part
 	// is the frame number.
 	MemObj sim.Object
-	Counts Counts
+	// countObj labels reference counts of frames.
+	countObj sim.Object
+	// familyObj labels what VMAs can map the pages of a family or a file.
+	familyObj sim.Object
+	Counts    Counts
 
 	cfg    Config
 	mms    []*MM // in order of creation; dead ones are removed
@@ -160,6 +164,8 @@ func NewSystem(s *sim.Sim, cfg Config, w Watcher) *System {
 	sys := &System{Sim: s, cfg: cfg, watch: w}
 	sys.Mem = phys.NewMemory(phys.Config{Pages: cfg.RAM, SwapPages: cfg.Swap, Nodes: cfg.Nodes})
 	sys.MemObj.Init(s, "memory")
+	sys.countObj.Init(s, "page count")
+	sys.familyObj.Init(s, "anon_vma")
 	sys.kswapd.init(sys)
 	sys.ksmd.init(sys)
 	sys.policies = []mempolicy{{}}
@@ -286,7 +292,7 @@ func (mm *MM) WriteUnlock(t *sim.Task) { mm.mmapLock.Unlock(t) }
 //
 // Kernel: mmget_not_zero, include/linux/sched/mm.h.
 func (mm *MM) GetNotZero(t *sim.Task) bool {
-	t.Read(&mm.usersObj, 0, 1)
+	mm.seeUsers(t)
 	if mm.users == 0 {
 		return false
 	}
@@ -308,14 +314,14 @@ func (mm *MM) Users() int { return mm.users }
 // Kernel: mmput, kernel/fork.c.
 func (mm *MM) Put(t *sim.Task) {
 	t.MightSleep("mmput")
-	t.Read(&mm.usersObj, 0, 1)
+	t.Read(&mm.usersObj, 1, 2)
+	t.Touch(sim.Access{Object: &mm.usersObj, Lo: 0, Hi: 1, Kind: sim.KindRelease})
 	mm.users--
 	if mm.users < 0 {
 		panic("BUG: mm_users below zero")
 	}
 	if mm.users == 0 {
-		// Only the last user's leaving shows; the others commute.
-		t.Touch(sim.Access{Object: &mm.usersObj, Lo: 0, Hi: 1, Kind: sim.KindWrite})
+		t.Touch(sim.Access{Object: &mm.usersObj, Lo: 1, Hi: 2, Kind: sim.KindWrite})
 		mm.exitMmap(t)
 		mm.Drop()
 	}

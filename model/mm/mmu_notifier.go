@@ -106,7 +106,7 @@ var (
 // openWindow opens a blockable window over [lo,hi) and calls every overlapping
 // notifier; nil when the mm never had a notifier.
 func (mm *MM) openWindow(t *sim.Task, e Event, lo, hi uint64) *NotifierRange {
-	s := mm.subs
+	s := mm.subscribed(t)
 	if s == nil {
 		return nil
 	}
@@ -142,7 +142,7 @@ func (s *subscriptions) isInvalidating() bool { return s.seq&1 == 1 }
 //
 // Kernel: mmu_notifier_invalidate_range_start, mm/mmu_notifier.c.
 func (mm *MM) invalidateRangeStart(t *sim.Task, r *NotifierRange) errno.Errno {
-	s := mm.subs
+	s := mm.subscribed(t)
 	if s == nil {
 		return 0
 	}
@@ -276,7 +276,7 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 	if mm.users <= 0 {
 		return errno.EINVAL
 	}
-	if mm.subs == nil {
+	if mm.subscribed(t) == nil {
 		if t.MayFail() { // kzalloc of the subscriptions
 			return errno.ENOMEM
 		}
@@ -286,6 +286,7 @@ func (mm *MM) IntervalNotifierInsert(t *sim.Task, n *IntervalNotifier, start, le
 			s.lock.Init(mm.sys.Sim, classSubscriptions)
 			s.wq.Init(mm.sys.Sim, "subscriptions->wq")
 			s.obj.Init(mm.sys.Sim, "subscriptions")
+			t.Touch(mm.part(subsPart, sim.KindWrite))
 			mm.subs = s
 		}
 		mm.mmapLock.Unlock(t)
@@ -468,5 +469,6 @@ func (mm *MM) Notifiers(lo, hi uint64, f func(*IntervalNotifier) bool) {
 // watched says whether a window over [lo,hi) could be seen: work on ranges that
 // nobody watches may be batched.
 func (mm *MM) watched(t *sim.Task, lo, hi uint64) bool {
-	return mm.subs != nil && (t.Preemptive() || mm.subs.tree.overlaps(lo, hi))
+	s := mm.subscribed(t)
+	return s != nil && (t.Preemptive() || s.tree.overlaps(lo, hi))
 }

@@ -324,6 +324,7 @@ func (mm *MM) movePageTables(t *sim.Task, _ *VMA, oldLo uint64, _ *VMA, newLo, n
 	mm.moveNormalPMDs(oldLo, newLo, n)
 	t.Write(&mm.ptObj, oldLo, oldLo+n)
 	t.Write(&mm.ptObj, newLo, newLo+n)
+	t.Touch(mm.PageAccess(oldLo, oldLo+n, sim.KindWrite))
 	for _, run := range mm.pt.AppendRuns(nil, oldLo, oldLo+n) {
 		mm.clearPTEs(run.Lo, run.Hi)
 		mm.moveRun(run.Lo-oldLo+newLo, run)

@@ -44,6 +44,7 @@ type oomState struct {
 type oomReaper struct {
 	sys   *System
 	task  *sim.Task
+	obj   sim.Object    // labels queue
 	wake  sim.WaitQueue // the reaper, for a victim
 	done  sim.WaitQueue // whoever waits for memory or for the end of a victim
 	queue []oomVictim
@@ -56,6 +57,7 @@ type oomVictim struct {
 
 func (o *oomReaper) init(sys *System) {
 	o.sys = sys
+	o.obj.Init(sys.Sim, "oom_reaper_list")
 	o.wake.Init(sys.Sim, "oom_reaper_wait")
 	o.done.Init(sys.Sim, "oom_victims_wait")
 }
@@ -109,6 +111,7 @@ func (o *oomReaper) add(t *sim.Task, victim *MM, delay sim.Time) {
 	if victim.oom.skip {
 		return
 	}
+	t.Touch(sim.Access{Object: &o.obj, Lo: 0, Hi: 1, Kind: sim.KindWrite})
 	at := o.sys.Sim.Now() + delay
 	if !victim.oom.queued {
 		victim.oom.queued = true
@@ -133,6 +136,7 @@ func (o *oomReaper) skip(t *sim.Task, mm *MM) {
 	if mm.oom.skip {
 		return
 	}
+	t.Touch(sim.Access{Object: &o.obj, Lo: 0, Hi: 1, Kind: sim.KindWrite})
 	mm.oom.skip = true
 	if mm.oom.queued {
 		t.Log(fnOOMSkip, uint64(mm.id), 0, 0)
@@ -143,11 +147,11 @@ func (o *oomReaper) skip(t *sim.Task, mm *MM) {
 
 func (o *oomReaper) loop(t *sim.Task) {
 	for {
+		t.Rest(func() {
+			a := sim.Access{Object: &o.obj, Lo: 0, Hi: 1, Kind: sim.KindWrite}
+			o.wake.WaitEventOn(t, a, func() bool { return len(o.queue) > 0 })
+		})
 		i := o.next()
-		if i < 0 {
-			t.Rest(func() { o.wake.Sleep(t) })
-			continue
-		}
 		v := o.queue[i]
 		if !v.mm.oom.skip && o.sys.Sim.Now() < v.at {
 			t.Rest(func() { o.wake.SleepUntil(t, v.at) })
@@ -158,8 +162,10 @@ func (o *oomReaper) loop(t *sim.Task) {
 	}
 }
 
-// next returns the victim whose time comes first, -1 when there is none. One that
-// is to be skipped is due at once.
+// next returns the victim whose time comes first. One that is to be skipped is due
+// at once.
+//
+// Preconditions: there is one.
 func (o *oomReaper) next() int {
 	best := -1
 	for i := range o.queue {

@@ -51,8 +51,12 @@ func (sys *System) rmapWalk(f *folio, is func(p PTE, pfn phys.PFN) bool) []mappi
 	if f.ksm {
 		return sys.rmapWalkKSM(f, is)
 	}
+	sys.familySeen()
 	var found []mapping
 	for _, m := range f.places() {
+		if t := sys.Sim.Current(); t != nil {
+			m.v.mm.looked(t, m.vpn, m.vpn+1)
+		}
 		if is(m.v.mm.PTEAt(m.vpn), f.pfn) {
 			found = append(found, m)
 		}

@@ -100,8 +100,8 @@ func (v *VMA) zapFilePages(t *sim.Task, f *File, off, end uint64, evenCows bool)
 	mm := v.mm
 	lo, hi := v.shows(f, off, end)
 	for i := lo; i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			return
 		}
 		i = r.Lo

@@ -45,7 +45,7 @@ func (sys *System) dropCached(t *sim.Task, f *File, off, n uint64, pfn phys.PFN)
 		f.onDisk(sys).Write(off, pfn, n)
 	}
 	f.cache.Clear(off, off+n)
-	sys.Mem.Put(pfn, n)
+	sys.put(pfn, n)
 	t.Log(fnDrop, off<<PageShift, (off+n)<<PageShift, 0)
 	return n
 }
@@ -61,7 +61,7 @@ func (sys *System) shmemWritepage(t *sim.Task, f *File, off, n uint64, pfn phys.
 	}
 	sys.Mem.SwapOutCopy(slot, pfn, n)
 	f.cache.Set(off, off+n, uint64(PTESwap|PTE(slot)), 1)
-	sys.Mem.Put(pfn, n)
+	sys.put(pfn, n)
 	sys.Counts.PagesSwapOut += n
 	t.Log(fnShmemOut, off<<PageShift, (off+n)<<PageShift, 0)
 	return n

@@ -35,7 +35,7 @@ func (sys *System) cachedSlot(pfn phys.PFN) (slot uint64, ok bool) {
 //
 // Kernel: add_to_swap_cache.
 func (sys *System) addToSwapCache(slot uint64, pfn phys.PFN) {
-	sys.Mem.Get(pfn, 1)
+	sys.get(pfn, 1)
 	sys.Mem.SwapGet(slot, 1)
 	sys.swapCache.frames.Set(slot, slot+1, uint64(pfn), 0)
 	sys.swapCache.slots.Set(uint64(pfn), uint64(pfn)+1, slot, 0)
@@ -48,7 +48,7 @@ func (sys *System) deleteFromSwapCache(slot uint64, pfn phys.PFN) {
 	sys.swapCache.frames.Clear(slot, slot+1)
 	sys.swapCache.slots.Clear(uint64(pfn), uint64(pfn)+1)
 	sys.Mem.SwapPut(slot, 1)
-	sys.Mem.Put(pfn, 1)
+	sys.put(pfn, 1)
 }
 
 // folioFreeSwap takes a frame out of the cache if no page table names its slot any
@@ -79,7 +79,7 @@ func (sys *System) putFrames(pfn phys.PFN, n uint64) {
 			}
 		}
 	}
-	sys.Mem.Put(pfn, n)
+	sys.put(pfn, n)
 }
 
 // putSlots drops the references of n swap entries that are gone, as putFrames.
@@ -126,14 +126,14 @@ func (mm *MM) swapinShared(t *sim.Task, v *VMA, vpn uint64, p PTE, write bool) (
 	}
 	t.Write(&mm.ptObj, vpn, vpn+1)
 	if mm.PTEAt(vpn) != p {
-		mem.Put(fresh, n)
+		sys.put(fresh, n)
 		return 0, 0
 	}
 	pfn := fresh
 	if c, ok := sys.swapCache.frames.Get(slot); ok {
-		mem.Put(fresh, n)
+		sys.put(fresh, n)
 		pfn = phys.PFN(c)
-		mem.Get(pfn, 1)
+		sys.get(pfn, 1)
 	} else {
 		mem.SwapInCopy(pfn, slot, 1)
 		sys.addToSwapCache(slot, pfn)

@@ -191,7 +191,7 @@ func (sys *System) removeCached(t *sim.Task, f *File, off, end uint64) {
 				continue
 			}
 			f.cache.Clear(i, i+n)
-			sys.Mem.Put(e.Frame(), n)
+			sys.put(e.Frame(), n)
 		}
 		i += n
 	}

@@ -150,12 +150,14 @@ func (v *VMA) setFile(f *File) {
 		old.mappings[v.filePos] = old.mappings[last]
 		old.mappings[v.filePos].filePos = v.filePos
 		old.mappings = old.mappings[:last]
+		v.familyChanged()
 	}
 	v.File = f
 	if f != nil {
 		v.rmap = true
 		v.filePos = len(f.mappings)
 		f.mappings = append(f.mappings, v)
+		v.familyChanged()
 		v.relink()
 	}
 }
@@ -297,6 +299,7 @@ func (mm *MM) insertVMAAfter(v, prev *VMA) {
 	mm.vmas.ReplaceOrInsert(v)
 	mm.account(v, v.Len())
 	mm.lastVMA = v
+	mm.vmasChanged()
 }
 
 // account adds n pages (modulo 2^64) of the VMA to the totals.
@@ -311,6 +314,7 @@ func (mm *MM) account(v *VMA, n uint64) {
 //
 // Preconditions: mmapLock held for writing; it stays between its neighbours.
 func (mm *MM) setRange(v *VMA, start, end, pgoff uint64) {
+	mm.vmasChanged()
 	mm.account(v, end-start-v.Len())
 	v.Start, v.End, v.Pgoff = start, end, pgoff
 	v.relink()
@@ -346,6 +350,7 @@ func (mm *MM) setFlags(v *VMA, flags VMFlags) {
 // Preconditions: mmapLock held for writing.
 func (mm *MM) detachVMA(v *VMA) {
 	mm.vmas.Delete(v)
+	mm.vmasChanged()
 	if v.prev != nil {
 		v.prev.next = v.next
 	}

@@ -137,12 +137,12 @@ func (sys *System) fromHand() []*MM {
 func (mm *MM) shrink(t *sim.Task, start, end, target uint64) uint64 {
 	var got uint64
 	for i := start; got < target && !mm.exited; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= end {
+		r, ok := mm.next(t, i, end)
+		if !ok {
 			return got
 		}
 		i = r.Lo
-		n := min(r.Hi-i, target-got)
+		n := step(t, i, i+min(r.Hi-i, target-got))
 		t.Read(&mm.ptObj, i, i+n)
 		v := mm.vmaAt(i)
 		p, n := mm.runAt(i, n)
@@ -154,12 +154,15 @@ func (mm *MM) shrink(t *sim.Task, start, end, target uint64) uint64 {
 		switch {
 		case !mm.sys.canReclaim(v, p) || p.ksm():
 			// Pages that KSM merged stay (model/FIDELITY.md M-KSM).
-			i = min(r.Hi, v.End)
+			i += n
 			continue // the hand stays: these pages were not looked at
 		case p.huge():
 			n = mm.shrinkHuge(t, v, i, min(r.Hi, v.End), p, &got) - i
 		case p&PTEYoung != 0:
-			n = min(r.Hi, v.End) - i
+			if !t.Preemptive() {
+				n = min(r.Hi, v.End) - i
+			}
+			t.Touch(sim.Access{Object: &mm.ptObj, Lo: i, Hi: i + n, Kind: sim.KindWrite})
 			mm.pt.Update(i, i+n, func(e uint64) uint64 { return e &^ uint64(PTEYoung) })
 		default:
 			n = mm.shrinkRun(t, v, i, n, p, &got)
@@ -237,6 +240,7 @@ func (mm *MM) unmapRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 // runWithCount returns how many frames from pfn on, at most n, have exactly
 // count references.
 func (sys *System) runWithCount(pfn phys.PFN, n uint64, count uint32) uint64 {
+	sys.counted(pfn, n, sim.KindRead)
 	var k uint64
 	for r := range sys.Mem.FrameRuns(pfn, n) {
 		if r.Count != count {
@@ -341,12 +345,12 @@ func (mm *MM) unmapFileRun(t *sim.Task, v *VMA, lo, n uint64, p PTE) uint64 {
 func (mm *MM) pageOutRange(t *sim.Task, v *VMA, lo, hi uint64) {
 	var done uint64
 	for i := lo; i < hi; {
-		r, ok := mm.pt.Next(i)
-		if !ok || r.Lo >= hi {
+		r, ok := mm.next(t, i, hi)
+		if !ok {
 			break
 		}
 		i = r.Lo
-		n := min(r.Hi, hi) - i
+		n := step(t, i, min(r.Hi, hi))
 		t.Read(&mm.ptObj, i, i+n)
 		p, n := mm.runAt(i, n)
 		if !p.Present() || p.zero() {
