@@ -114,6 +114,7 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"a table that differs":                {[]string{"compare", "-design", "batch", different}, exitFailed, ""},
 		"explore without a trace":             {[]string{"explore"}, exitUsage, "no trace"},
 		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 0"},
+		"more workers than there is memory":   {[]string{"explore", "-workers", "1000000000000000000", replaced}, exitOK, ""},
 		"a trace that cannot be explored":     {[]string{"explore", noQueue}, exitUsage, noQueue + ":1:1: gpu.read: "},
 		"explored and as the trace says":      {[]string{"explore", "-design", "batch+last-seq-only", "traces/last-seq-only.trace"}, exitOK, ""},
 		"unknown flag":                        {[]string{"run", "-dance", replaced}, exitUsage, "-dance"},
