@@ -26,7 +26,9 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 	if done {
 		return status
 	}
-	r.o.Seed = seed.n
+	if err := r.order(seed); err != nil {
+		return f.misused("%v", err)
+	}
 	forget, status, done := r.prepare(f, *design, args)
 	defer forget()
 	switch {
