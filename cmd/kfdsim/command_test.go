@@ -176,6 +176,12 @@ func TestNothingRunsWhenOneInputIsBad(t *testing.T) {
 	require.Empty(t, s.stdout)
 }
 
+func TestTheSmallestBudgetIsOneExecution(t *testing.T) {
+	s := kfdsim("", "explore", "-budget", "1ns", "-design", "batch", "traces/seq-after-fault.trace")
+	require.Contains(t, s.stdout, "\nexecutions         1\n")
+	require.True(t, strings.HasSuffix(s.stdout, "\tstopped (budget)\n"), s.stdout)
+}
+
 func TestStandardInputIsATraceForEveryDesign(t *testing.T) {
 	data, err := os.ReadFile(replaced)
 	require.NoError(t, err)

@@ -33,7 +33,7 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	design := f.String("design", "", designUsage)
 	var bound optionalUint
 	f.Var(&bound, "bound", "explore interleavings with at most this `number` of preemptions")
-	f.DurationVar(&x.budget, "budget", 0, "stop the exploration of a trace on a design after this `time`, as 30s (0: never)")
+	f.DurationVar(&x.budget, "budget", time.Minute, "stop the exploration of a trace on a design after this `time`, as 30s, but not before its first execution (0: no limit)")
 	f.IntVar(&x.o.Workers, "workers", 0, "run this `number` of executions at a time; it changes nothing but the time (0: one for each processor; at most 64)")
 	f.IntVar(&x.o.Faults, "faults", 0, "let up to this `number` of allocations and DMA mappings of the driver fail in an execution")
 	f.Var((*lineSpan)(&x.o.Lines), "lines", "interleave only the lines `A-B`, the rest in recorded order")
@@ -69,17 +69,19 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	return finish(&x.judging, finished, x.found)
 }
 
-// stopAfter returns a function that says when a budget is used up or Ctrl-C came;
-// no budget is 0.
+// stopAfter returns a function that says, asked before every execution, when a
+// budget is used up or Ctrl-C came; no budget is 0. A budget leaves time for the
+// first execution, however small it is.
 func (c *command) stopAfter(budget time.Duration) func() bool {
 	end := time.Now().Add(budget)
+	first := true
 	return func() bool {
-		select {
-		case <-c.interrupt:
+		if c.interruptedNow() {
 			return true
-		default:
-			return budget > 0 && time.Now().After(end)
 		}
+		late := !first && budget > 0 && time.Now().After(end)
+		first = false
+		return late
 	}
 }
 
