@@ -62,6 +62,7 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	case x.file != "" && len(x.ins)*len(x.designsFor()) > 1:
 		return f.misused("-o takes the interleaving of one trace on one design")
 	}
+	x.lines = x.o.Lines
 	finished := x.each(x.one)
 	if !x.badInput || len(x.found) > 0 {
 		x.end()

@@ -52,6 +52,7 @@ func runVerb(c *command, f *flags, args []string) int {
 		c.badInput("run", err)
 		return exitUsage
 	}
+	r.lines = r.o.Lines
 	finished := r.each(r.one)
 	if !r.badInput || len(r.results) > 0 {
 		r.end()

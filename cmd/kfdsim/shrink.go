@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/kfdsim/kfdsim/model"
+	"github.com/kfdsim/kfdsim/traces"
 )
 
 // shrinkVerb makes a failing trace and its interleaving small.
@@ -50,6 +51,12 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 func (r *runner) shrink(in *input, o model.ShrinkOptions) int {
 	text, err := in.text()
 	var least *model.Shrunk
+	if err == nil && o.Lines != (traces.LineSpan{}) {
+		var tr *traces.Trace
+		if tr, err = in.load(); err == nil {
+			err = selects(o.Lines, tr)
+		}
+	}
 	if err == nil {
 		least, err = model.Shrink(in.name, text, o)
 	}
