@@ -116,6 +116,7 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"run of lines past the end":           {[]string{"run", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
 		"explore of lines past the end":       {[]string{"explore", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
 		"shrink of lines past the end":        {[]string{"shrink", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
+		"shrink with fewer faults than none":  {[]string{"shrink", "-faults", "-1", replaced}, exitUsage, "at least 0"},
 		"nothing to shrink":                   {[]string{"shrink", "-seed", "3", replaced}, exitFailed, "nothing fails"},
 		"shrink of two traces":                {[]string{"shrink", replaced, different}, exitUsage, "one trace and one design"},
 		"a bound without exploring":           {[]string{"compare", "-bound", "2", replaced}, exitUsage, "are for -explore"},
@@ -272,7 +273,7 @@ func TestInterruptPrintsWhatIsKnown(t *testing.T) {
 	require.Equal(t, exitInterrupted, c.main([]string{"run", "-design", "all", replaced}))
 	require.True(t, strings.HasSuffix(out.String(), "ok\tbatch\t"+replaced+"\n"), out.String())
 	require.Equal(t, fmt.Sprintf("kfdsim: run: interrupted: 1 of %d runs were done\n", len(model.Designs())), errs.String())
-	for _, verb := range []string{"run", "check", "overlay"} {
+	for _, verb := range []string{"run", "check", "overlay", "shrink"} {
 		errs.Reset()
 		require.Equal(t, exitInterrupted, c.main([]string{verb, replaced}))
 		require.Contains(t, errs.String(), "kfdsim: "+verb+": interrupted")

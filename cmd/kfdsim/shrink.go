@@ -30,6 +30,9 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 	if err := r.order(seed); err != nil {
 		return f.misused("%v", err)
 	}
+	if o.Faults < 0 {
+		return f.misused("-faults is at least 0")
+	}
 	forget, status, done := r.prepare(f, *design, args)
 	defer forget()
 	switch {
@@ -61,6 +64,8 @@ func (r *runner) shrink(in *input, o model.ShrinkOptions) int {
 		least, err = model.Shrink(in.name, text, o)
 	}
 	switch {
+	case errors.Is(err, model.ErrNothingToShrink) && r.c.interruptedNow():
+		return r.c.interrupted("shrink") // before all that may fail was tried
 	case errors.Is(err, model.ErrNothingToShrink):
 		r.c.complain("shrink: %v", err)
 		return exitFailed
