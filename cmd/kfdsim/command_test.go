@@ -120,6 +120,8 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"nothing to shrink":                   {[]string{"shrink", "-seed", "3", replaced}, exitFailed, "nothing fails"},
 		"shrink of two traces":                {[]string{"shrink", replaced, different}, exitUsage, "one trace and one design"},
 		"a bound without exploring":           {[]string{"compare", "-bound", "2", replaced}, exitUsage, "are for -explore"},
+		"ranges of a table of traces":         {[]string{"compare", "-ranges", "2", replaced}, exitUsage, "are for -liveness"},
+		"a seed of a table of traces":         {[]string{"compare", "-seed", "1", replaced}, exitUsage, "are for -liveness"},
 		"a table that differs":                {[]string{"compare", "-design", "batch", different}, exitFailed, ""},
 		"explore without a trace":             {[]string{"explore"}, exitUsage, "no trace"},
 		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 0"},

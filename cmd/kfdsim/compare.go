@@ -68,6 +68,8 @@ func compareVerb(c *command, f *flags, args []string) int {
 		return f.misused("-liveness takes no trace")
 	case live.on:
 		return c.liveness(f, live, *design)
+	case f.given("ranges") || f.given("seed"):
+		return f.misused("-ranges and -seed are for -liveness")
 	case live.tsv && live.asJSON:
 		return f.misused("-tsv and -json are two forms")
 	case !x.explore && (bound.n != nil || x.budget != 0):
