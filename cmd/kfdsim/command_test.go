@@ -267,6 +267,36 @@ func TestOverlayOfNothingLeavesNoFile(t *testing.T) {
 	require.Empty(t, left)
 }
 
+func TestResultsAreRefusedWhereTheyCannotGo(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.trace")
+	text, err := os.ReadFile(different)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(own, text, 0o644))
+	link := own + ".link"
+	require.NoError(t, os.Symlink(own, link))
+	for name, c := range map[string]struct{ file, stderr string }{
+		"over the trace":                    {own, "it is the trace itself"},
+		"over the trace, by another name":   {link, "it is the trace itself"},
+		"in a directory that is not there":  {filepath.Join(own+".none", "x"), "no such file"},
+		"in a directory that is a file":     {filepath.Join(own, "x"), "is no directory"},
+		"in place of a directory":           {filepath.Dir(own), "it is a directory"},
+		"on standard output, by its letter": {"-", "- is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, verb := range []string{"run", "explore", "shrink"} {
+				s := kfdsim("", verb, "-o", c.file, own)
+				require.Equal(t, exitUsage, s.status)
+				require.Empty(t, s.stdout)
+				require.Contains(t, s.stderr, "kfdsim: "+verb+": -o")
+				require.Contains(t, s.stderr, c.stderr)
+			}
+			left, err := os.ReadFile(own)
+			require.NoError(t, err)
+			require.Equal(t, string(text), string(left))
+		})
+	}
+}
+
 func TestInterruptPrintsWhatIsKnown(t *testing.T) {
 	interrupt := make(chan struct{})
 	var errs bytes.Buffer
