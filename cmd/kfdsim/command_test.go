@@ -131,6 +131,7 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"unknown flag":                        {[]string{"run", "-dance", replaced}, exitUsage, "-dance"},
 		"a seed that is no number":            {[]string{"run", "-seed", "x", replaced}, exitUsage, `"x" is no number`},
 		"unknown design":                      {[]string{"run", "-design", "v9", replaced}, exitUsage, `design "v9": not known: have batch`},
+		"a defect of a design without any":    {[]string{"run", "-design", "mirror+D3", replaced}, exitUsage, "mirror has no defects to switch on: see"},
 		"a flag behind the trace":             {[]string{"run", replaced, "-design", "v9"}, exitUsage, "v9"},
 		"a trace with the name of a flag":     {[]string{"run", "--", "-design"}, exitUsage, "open -design"},
 		"run without a trace":                 {[]string{"run"}, exitUsage, "no trace"},
