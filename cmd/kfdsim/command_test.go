@@ -131,6 +131,7 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"unknown flag":                        {[]string{"run", "-dance", replaced}, exitUsage, "-dance"},
 		"a seed that is no number":            {[]string{"run", "-seed", "x", replaced}, exitUsage, `"x" is no number`},
 		"unknown design":                      {[]string{"run", "-design", "v9", replaced}, exitUsage, `design "v9": not known: have batch`},
+		"a defect of a design without any":    {[]string{"run", "-design", "mirror+D3", replaced}, exitUsage, "mirror has no defects to switch on: see"},
 		"a flag behind the trace":             {[]string{"run", replaced, "-design", "v9"}, exitUsage, "v9"},
 		"a trace with the name of a flag":     {[]string{"run", "--", "-design"}, exitUsage, "open -design"},
 		"run without a trace":                 {[]string{"run"}, exitUsage, "no trace"},
@@ -265,6 +266,36 @@ func TestOverlayOfNothingLeavesNoFile(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+func TestResultsAreRefusedWhereTheyCannotGo(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.trace")
+	text, err := os.ReadFile(different)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(own, text, 0o644))
+	link := own + ".link"
+	require.NoError(t, os.Symlink(own, link))
+	for name, c := range map[string]struct{ file, stderr string }{
+		"over the trace":                    {own, "it is the trace itself"},
+		"over the trace, by another name":   {link, "it is the trace itself"},
+		"in a directory that is not there":  {filepath.Join(own+".none", "x"), "no such file"},
+		"in a directory that is a file":     {filepath.Join(own, "x"), "is no directory"},
+		"in place of a directory":           {filepath.Dir(own), "it is a directory"},
+		"on standard output, by its letter": {"-", "- is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, verb := range []string{"run", "explore", "shrink"} {
+				s := kfdsim("", verb, "-o", c.file, own)
+				require.Equal(t, exitUsage, s.status)
+				require.Empty(t, s.stdout)
+				require.Contains(t, s.stderr, "kfdsim: "+verb+": -o")
+				require.Contains(t, s.stderr, c.stderr)
+			}
+			left, err := os.ReadFile(own)
+			require.NoError(t, err)
+			require.Equal(t, string(text), string(left))
+		})
+	}
 }
 
 func TestInterruptPrintsWhatIsKnown(t *testing.T) {

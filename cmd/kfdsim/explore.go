@@ -62,6 +62,9 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	case x.file != "" && len(x.ins)*len(x.designsFor()) > 1:
 		return f.misused("-o takes the interleaving of one trace on one design")
 	}
+	if err := resultFile(x.file, x.ins); err != nil {
+		return f.misused("%v", err)
+	}
 	x.lines = x.o.Lines
 	finished := x.each(x.one)
 	if !x.badInput || len(x.found) > 0 {

@@ -47,6 +47,9 @@ func runVerb(c *command, f *flags, args []string) int {
 	case r.file != "" && len(r.ins)*len(r.designsFor()) > 1:
 		return f.misused("-o takes the interleaving of one trace on one design")
 	}
+	if err := resultFile(r.file, r.ins); err != nil {
+		return f.misused("%v", err)
+	}
 	r.o.Record = r.file != ""
 	if err := r.loadSchedule(); err != nil {
 		c.badInput("run", err)

@@ -41,6 +41,9 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 	case len(r.ins) > 1 || len(r.designsFor()) > 1:
 		return f.misused("it takes one trace and one design")
 	}
+	if err := resultFile(r.file, r.ins); err != nil {
+		return f.misused("%v", err)
+	}
 	if err := r.loadSchedule(); err != nil {
 		return c.unusable("shrink", err)
 	}
