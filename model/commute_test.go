@@ -20,9 +20,9 @@ import (
 // tests exchange such steps and look whether that is so. A label that is missing
 // hides an order that matters, and no exploration would notice.
 
-// commuteMore multiplies how much they try.
-func commuteMore(t testing.TB) int {
-	if s := os.Getenv("KFDSIM_COMMUTE"); s != "" {
+// moreOf is by how much KFDSIM_MORE in the environment multiplies what the tests of explorations try.
+func moreOf(t testing.TB) int {
+	if s := os.Getenv("KFDSIM_MORE"); s != "" {
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err)
 		return n
@@ -143,7 +143,7 @@ func commuting(t testing.TB) []corpusTrace {
 }
 
 func TestStepsThatDoNotConflictCommute(t *testing.T) {
-	more := commuteMore(t)
+	more := moreOf(t)
 	for _, c := range commuting(t) {
 		t.Run(c.name, func(t *testing.T) {
 			for k, d := range designNamesOfTests {
