@@ -170,7 +170,7 @@ func TestAWrongDesignNameSaysWhy(t *testing.T) {
 		"batch+D3+D3":    "D3 is named twice",
 		"batch+D3-D3":    "D3 is named twice",
 		"batch+D15":      "batch cannot have the defect D15: have D1, ",
-		"mirror+D9":      "mirror cannot have the defect D9",
+		"mirror+D9":      "mirror has no defects to switch on",
 		"batch+D13":      "CRIU dumps only, which are not modelled",
 		"wide-D3":        "it does not have the defect D3",
 		"v2+D2":          "it has the defect D2 as it is",

@@ -132,6 +132,8 @@ func FindDesign(name string) (*DesignInfo, error) {
 			return bad("%s is no defect: see kfdsim list defects", word)
 		case x.Info().Word == "":
 			return bad("%s: %s", x, x.Info().Story)
+		case info.known == 0:
+			return bad("%s has no defects to switch on", d.Name)
 		case !info.known.Has(x):
 			return bad("%s cannot have the defect %s: have %s", d.Name, x, namesOf(info.known, ", "))
 		case plus.Has(x) || minus.Has(x):

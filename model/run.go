@@ -59,7 +59,7 @@ func Run(tr *traces.Trace, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w := notEntered(tr, res.Marks); w != "" && res.Verdict == "ok" && res.Want == "" {
+	if w := notEntered(tr, res.Marks); w != "" && res.Verdict == "ok" && !stated(tr, o.Design) {
 		res.Verdict, res.Reason = "unproven", unproven(w)
 	}
 	return res, nil

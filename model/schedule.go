@@ -59,6 +59,12 @@ func wanted(list []traces.Expectation, design string) string {
 	return ""
 }
 
+// stated says whether a trace has a verdict for a design, in recorded order or over all
+// interleavings: then it knows that one order need not enter its windows.
+func stated(tr *traces.Trace, design string) bool {
+	return wanted(tr.Directives.Result, design) != "" || wanted(tr.Directives.Explore, design) != ""
+}
+
 // unproven says why a verdict is.
 func unproven(window string) string {
 	return fmt.Sprintf("the race window %s, which the trace is about, was not entered", window)

@@ -106,19 +106,32 @@ func TestExitStatusSaysHowItWent(t *testing.T) {
 		"a schedule that is none":             {[]string{"run", "-schedule", replaced, replaced}, exitUsage, replaced + ":1:1: no schedule: "},
 		"a schedule and a seed":               {[]string{"run", "-seed", "1", "-schedule", replaced, replaced}, exitUsage, "two interleavings"},
 		"a depth without a seed":              {[]string{"run", "-pct", "3", replaced}, exitUsage, "for -seed"},
+		"a depth that is too deep":            {[]string{"run", "-seed", "1", "-pct", "1001", replaced}, exitUsage, "from 1 to 1000"},
+		"shrink at a depth that is too deep":  {[]string{"shrink", "-seed", "1", "-pct", "1001", replaced}, exitUsage, "from 1 to 1000"},
+		"shrink at a depth without a seed":    {[]string{"shrink", "-pct", "3", replaced}, exitUsage, "for -seed"},
+		"shrink at a depth below nothing":     {[]string{"shrink", "-seed", "1", "-pct", "-1", replaced}, exitUsage, "from 1 to 1000"},
+		"shrink of a schedule and a seed":     {[]string{"shrink", "-seed", "1", "-schedule", replaced, replaced}, exitUsage, "two interleavings"},
 		"one file for two results":            {[]string{"run", "-design", "all", "-o", "x", replaced}, exitUsage, "one trace on one design"},
 		"lines that are none":                 {[]string{"run", "-lines", "7", replaced}, exitUsage, "FIRST-LAST"},
+		"run of lines past the end":           {[]string{"run", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
+		"explore of lines past the end":       {[]string{"explore", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
+		"shrink of lines past the end":        {[]string{"shrink", "-lines", "500-600", replaced}, exitUsage, "the trace has "},
+		"shrink with fewer faults than none":  {[]string{"shrink", "-faults", "-1", replaced}, exitUsage, "at least 0"},
 		"nothing to shrink":                   {[]string{"shrink", "-seed", "3", replaced}, exitFailed, "nothing fails"},
 		"shrink of two traces":                {[]string{"shrink", replaced, different}, exitUsage, "one trace and one design"},
 		"a bound without exploring":           {[]string{"compare", "-bound", "2", replaced}, exitUsage, "are for -explore"},
+		"ranges of a table of traces":         {[]string{"compare", "-ranges", "2", replaced}, exitUsage, "are for -liveness"},
+		"a seed of a table of traces":         {[]string{"compare", "-seed", "1", replaced}, exitUsage, "are for -liveness"},
 		"a table that differs":                {[]string{"compare", "-design", "batch", different}, exitFailed, ""},
 		"explore without a trace":             {[]string{"explore"}, exitUsage, "no trace"},
 		"explore with no workers":             {[]string{"explore", "-workers", "-1", replaced}, exitUsage, "at least 0"},
+		"more workers than there is memory":   {[]string{"explore", "-workers", "1000000000000000000", replaced}, exitOK, ""},
 		"a trace that cannot be explored":     {[]string{"explore", noQueue}, exitUsage, noQueue + ":1:1: gpu.read: "},
 		"explored and as the trace says":      {[]string{"explore", "-design", "batch+last-seq-only", "traces/last-seq-only.trace"}, exitOK, ""},
 		"unknown flag":                        {[]string{"run", "-dance", replaced}, exitUsage, "-dance"},
 		"a seed that is no number":            {[]string{"run", "-seed", "x", replaced}, exitUsage, `"x" is no number`},
 		"unknown design":                      {[]string{"run", "-design", "v9", replaced}, exitUsage, `design "v9": not known: have batch`},
+		"a defect of a design without any":    {[]string{"run", "-design", "mirror+D3", replaced}, exitUsage, "mirror has no defects to switch on: see"},
 		"a flag behind the trace":             {[]string{"run", replaced, "-design", "v9"}, exitUsage, "v9"},
 		"a trace with the name of a flag":     {[]string{"run", "--", "-design"}, exitUsage, "open -design"},
 		"run without a trace":                 {[]string{"run"}, exitUsage, "no trace"},
@@ -168,6 +181,12 @@ func TestNothingRunsWhenOneInputIsBad(t *testing.T) {
 	s := kfdsim("", "run", replaced, cut)
 	require.Equal(t, exitUsage, s.status)
 	require.Empty(t, s.stdout)
+}
+
+func TestTheSmallestBudgetIsOneExecution(t *testing.T) {
+	s := kfdsim("", "explore", "-budget", "1ns", "-design", "batch", "traces/seq-after-fault.trace")
+	require.Contains(t, s.stdout, "\nexecutions         1\n")
+	require.True(t, strings.HasSuffix(s.stdout, "\tstopped (budget)\n"), s.stdout)
 }
 
 func TestStandardInputIsATraceForEveryDesign(t *testing.T) {
@@ -249,6 +268,36 @@ func TestOverlayOfNothingLeavesNoFile(t *testing.T) {
 	require.Empty(t, left)
 }
 
+func TestResultsAreRefusedWhereTheyCannotGo(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.trace")
+	text, err := os.ReadFile(different)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(own, text, 0o644))
+	link := own + ".link"
+	require.NoError(t, os.Symlink(own, link))
+	for name, c := range map[string]struct{ file, stderr string }{
+		"over the trace":                    {own, "it is the trace itself"},
+		"over the trace, by another name":   {link, "it is the trace itself"},
+		"in a directory that is not there":  {filepath.Join(own+".none", "x"), "no such file"},
+		"in a directory that is a file":     {filepath.Join(own, "x"), "is no directory"},
+		"in place of a directory":           {filepath.Dir(own), "it is a directory"},
+		"on standard output, by its letter": {"-", "- is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, verb := range []string{"run", "explore", "shrink"} {
+				s := kfdsim("", verb, "-o", c.file, own)
+				require.Equal(t, exitUsage, s.status)
+				require.Empty(t, s.stdout)
+				require.Contains(t, s.stderr, "kfdsim: "+verb+": -o")
+				require.Contains(t, s.stderr, c.stderr)
+			}
+			left, err := os.ReadFile(own)
+			require.NoError(t, err)
+			require.Equal(t, string(text), string(left))
+		})
+	}
+}
+
 func TestInterruptPrintsWhatIsKnown(t *testing.T) {
 	interrupt := make(chan struct{})
 	var errs bytes.Buffer
@@ -257,7 +306,7 @@ func TestInterruptPrintsWhatIsKnown(t *testing.T) {
 	require.Equal(t, exitInterrupted, c.main([]string{"run", "-design", "all", replaced}))
 	require.True(t, strings.HasSuffix(out.String(), "ok\tbatch\t"+replaced+"\n"), out.String())
 	require.Equal(t, fmt.Sprintf("kfdsim: run: interrupted: 1 of %d runs were done\n", len(model.Designs())), errs.String())
-	for _, verb := range []string{"run", "check", "overlay"} {
+	for _, verb := range []string{"run", "check", "overlay", "shrink"} {
 		errs.Reset()
 		require.Equal(t, exitInterrupted, c.main([]string{verb, replaced}))
 		require.Contains(t, errs.String(), "kfdsim: "+verb+": interrupted")

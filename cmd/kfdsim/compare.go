@@ -59,7 +59,7 @@ func compareVerb(c *command, f *flags, args []string) int {
 	f.BoolVar(&x.explore, "explore", false, "compare what all interleavings say, not recorded order")
 	var bound optionalUint
 	f.Var(&bound, "bound", "with -explore, interleavings with at most this `number` of preemptions")
-	f.DurationVar(&x.budget, "budget", 0, "with -explore, stop each exploration after this `time`, as 30s (0: never)")
+	f.DurationVar(&x.budget, "budget", 0, "with -explore, stop each exploration after this `time`, as 30s, but not before its first execution (0: no limit)")
 	args, status, done := f.parse(args)
 	switch {
 	case done:
@@ -68,6 +68,8 @@ func compareVerb(c *command, f *flags, args []string) int {
 		return f.misused("-liveness takes no trace")
 	case live.on:
 		return c.liveness(f, live, *design)
+	case f.given("ranges") || f.given("seed"):
+		return f.misused("-ranges and -seed are for -liveness")
 	case live.tsv && live.asJSON:
 		return f.misused("-tsv and -json are two forms")
 	case !x.explore && (bound.n != nil || x.budget != 0):

@@ -13,6 +13,10 @@ import (
 	"github.com/kfdsim/kfdsim/traces"
 )
 
+// mostWorkers is how many executions are made at a time at most: each has a
+// goroutine and a queue of its own.
+const mostWorkers = 64
+
 // explorer is one invocation of explore.
 type explorer struct {
 	judging
@@ -29,8 +33,8 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	design := f.String("design", "", designUsage)
 	var bound optionalUint
 	f.Var(&bound, "bound", "explore interleavings with at most this `number` of preemptions")
-	f.DurationVar(&x.budget, "budget", 0, "stop the exploration of a trace on a design after this `time`, as 30s (0: never)")
-	f.IntVar(&x.o.Workers, "workers", 0, "run this `number` of executions at a time; it changes nothing but the time (0: one for each processor)")
+	f.DurationVar(&x.budget, "budget", time.Minute, "stop the exploration of a trace on a design after this `time`, as 30s, but not before its first execution (0: no limit)")
+	f.IntVar(&x.o.Workers, "workers", 0, "run this `number` of executions at a time; it changes nothing but the time (0: one for each processor; at most 64)")
 	f.IntVar(&x.o.Faults, "faults", 0, "let up to this `number` of allocations and DMA mappings of the driver fail in an execution")
 	f.Var((*lineSpan)(&x.o.Lines), "lines", "interleave only the lines `A-B`, the rest in recorded order")
 	f.BoolVar(&x.asJSON, "json", false, "print one JSON document instead of reports and verdicts")
@@ -49,6 +53,7 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	if x.o.Workers == 0 {
 		x.o.Workers = runtime.GOMAXPROCS(0)
 	}
+	x.o.Workers = min(x.o.Workers, mostWorkers)
 	forget, status, done := x.prepare(f, *design, args)
 	defer forget()
 	switch {
@@ -57,6 +62,10 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	case x.file != "" && len(x.ins)*len(x.designsFor()) > 1:
 		return f.misused("-o takes the interleaving of one trace on one design")
 	}
+	if err := resultFile(x.file, x.ins); err != nil {
+		return f.misused("%v", err)
+	}
+	x.lines = x.o.Lines
 	finished := x.each(x.one)
 	if !x.badInput || len(x.found) > 0 {
 		x.end()
@@ -64,17 +73,19 @@ func exploreVerb(c *command, f *flags, args []string) int {
 	return finish(&x.judging, finished, x.found)
 }
 
-// stopAfter returns a function that says when a budget is used up or Ctrl-C came;
-// no budget is 0.
+// stopAfter returns a function that says, asked before every execution, when a
+// budget is used up or Ctrl-C came; no budget is 0. A budget leaves time for the
+// first execution, however small it is.
 func (c *command) stopAfter(budget time.Duration) func() bool {
 	end := time.Now().Add(budget)
+	first := true
 	return func() bool {
-		select {
-		case <-c.interrupt:
+		if c.interruptedNow() {
 			return true
-		default:
-			return budget > 0 && time.Now().After(end)
 		}
+		late := !first && budget > 0 && time.Now().After(end)
+		first = false
+		return late
 	}
 }
 

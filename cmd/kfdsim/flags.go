@@ -48,6 +48,13 @@ func (f *flags) parse(args []string) (rest []string, status int, done bool) {
 	}
 }
 
+// given says whether a flag was on the command line.
+func (f *flags) given(name string) bool {
+	found := false
+	f.Visit(func(x *flag.Flag) { found = found || x.Name == name })
+	return found
+}
+
 // misused says what is wrong with the invocation.
 func (f *flags) misused(format string, a ...any) int {
 	f.c.complain("%s: %s: see %s %s -h", f.v.name, fmt.Sprintf(format, a...), f.c.self, f.v.name)

@@ -141,3 +141,34 @@ func (in *input) counterexample(path string, c *traces.Counterexample) (string, 
 	}
 	return path, os.WriteFile(path, text, 0o644)
 }
+
+// resultFile says, in an error, that the file of -o could not be written after the
+// work, or would take the place of a trace that was named. No file is fine.
+func resultFile(path string, ins []input) error {
+	if path == "" {
+		return nil
+	}
+	if path == "-" {
+		return errors.New("-o takes the name of a file: - is none")
+	}
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("-o: %w", err)
+	} else if !dir.IsDir() {
+		return fmt.Errorf("-o %s: %s is no directory", path, filepath.Dir(path))
+	}
+	old, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("-o: %w", err)
+	case old.IsDir():
+		return fmt.Errorf("-o %s: it is a directory", path)
+	}
+	for _, in := range ins {
+		if x, err := os.Stat(in.path); err == nil && os.SameFile(old, x) {
+			return fmt.Errorf("-o %s: it is the trace itself", path)
+		}
+	}
+	return nil
+}

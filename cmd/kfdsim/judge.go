@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -22,6 +23,8 @@ type judging struct {
 	asJSON bool
 	// designs are those that were asked for; none: what each trace names, or batch.
 	designs []string
+	// lines are those that -lines names; the zero value if it was left out.
+	lines traces.LineSpan
 
 	ins      []input
 	done     int // pairs of trace and design
@@ -107,6 +110,9 @@ func (j *judging) each(one func(in *input, tr *traces.Trace, design string) erro
 		if !j.c.await(func() { tr, err = j.ins[i].load() }) {
 			return false
 		}
+		if err == nil {
+			err = selects(j.lines, tr)
+		}
 		if j.bad(err) {
 			continue
 		}
@@ -122,6 +128,19 @@ func (j *judging) each(one func(in *input, tr *traces.Trace, design string) erro
 		}
 	}
 	return true
+}
+
+// selects says, in an error, that a span holds no line of a trace that acts.
+func selects(lines traces.LineSpan, tr *traces.Trace) error {
+	if lines == (traces.LineSpan{}) {
+		return nil
+	}
+	for i := range tr.Ops {
+		if lines.Holds(tr.Ops[i].Line) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: -lines %s: no line there acts: the trace has %d lines", tr.Name, lines, tr.Lines)
 }
 
 // warnUnknown says which expectations no design will ever meet.

@@ -19,6 +19,9 @@ import (
 var small = []string{"compare", "-liveness", "-ranges", "2,64", "-design", "multi,wide,v4-D2,v4,batch+D1"}
 
 func TestLivenessAsTablesTSVAndJSON(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 10 s")
+	}
 	for name, args := range map[string][]string{"compare-liveness": nil, "compare-liveness-tsv": {"-tsv"}} {
 		s := kfdsim("", append(append([]string{}, small...), args...)...)
 		require.Equal(t, exitOK, s.status, s.stderr)
@@ -54,6 +57,9 @@ const livenessPage = "docs/liveness.md"
 // TestLivenessPageShowsWhatTheCommandPrints compares the rows of small numbers of
 // ranges in the document with new ones; the others would take a minute.
 func TestLivenessPageShowsWhatTheCommandPrints(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 10 s")
+	}
 	row := regexp.MustCompile(`(?m)^ *(2|16|64|256) +.*$`)
 	rows := func(text string) []string {
 		var out []string

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -32,15 +33,12 @@ func runVerb(c *command, f *flags, args []string) int {
 	f.BoolVar(&r.asJSON, "json", false, "print one JSON document instead of reports and verdicts")
 	f.StringVar(&r.file, "o", "", "write the interleaving that broke a property, with its trace and design, to a `file` that run replays")
 	args, status, done := f.parse(args)
-	switch {
-	case done:
+	if done {
 		return status
-	case r.o.PCT < 0 || r.o.PCT > 0 && seed.n == nil:
-		return f.misused("-pct is a depth from 1 on, for -seed")
-	case seed.n != nil && r.schedule != "":
-		return f.misused("-seed and -schedule are two interleavings")
 	}
-	r.o.Seed = seed.n
+	if err := r.order(seed); err != nil {
+		return f.misused("%v", err)
+	}
 	forget, status, done := r.prepare(f, *design, args)
 	defer forget()
 	switch {
@@ -49,16 +47,35 @@ func runVerb(c *command, f *flags, args []string) int {
 	case r.file != "" && len(r.ins)*len(r.designsFor()) > 1:
 		return f.misused("-o takes the interleaving of one trace on one design")
 	}
+	if err := resultFile(r.file, r.ins); err != nil {
+		return f.misused("%v", err)
+	}
 	r.o.Record = r.file != ""
 	if err := r.loadSchedule(); err != nil {
 		c.badInput("run", err)
 		return exitUsage
 	}
+	r.lines = r.o.Lines
 	finished := r.each(r.one)
 	if !r.badInput || len(r.results) > 0 {
 		r.end()
 	}
 	return finish(&r.judging, finished, r.results)
+}
+
+// deepestPCT is the largest depth of -pct: no race needs as many orderings.
+const deepestPCT = 1000
+
+// order takes the flags that name an interleaving, or says what is wrong with them.
+func (r *runner) order(seed optionalUint) error {
+	switch {
+	case r.o.PCT < 0 || r.o.PCT > deepestPCT || r.o.PCT > 0 && seed.n == nil:
+		return fmt.Errorf("-pct is a depth from 1 to %d, for -seed", deepestPCT)
+	case seed.n != nil && r.schedule != "":
+		return errors.New("-seed and -schedule are two interleavings")
+	}
+	r.o.Seed = seed.n
+	return nil
 }
 
 // loadSchedule reads the file of -schedule.

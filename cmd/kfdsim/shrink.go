@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/kfdsim/kfdsim/model"
+	"github.com/kfdsim/kfdsim/traces"
 )
 
 // shrinkVerb makes a failing trace and its interleaving small.
@@ -26,7 +27,12 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 	if done {
 		return status
 	}
-	r.o.Seed = seed.n
+	if err := r.order(seed); err != nil {
+		return f.misused("%v", err)
+	}
+	if o.Faults < 0 {
+		return f.misused("-faults is at least 0")
+	}
 	forget, status, done := r.prepare(f, *design, args)
 	defer forget()
 	switch {
@@ -34,6 +40,9 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 		return status
 	case len(r.ins) > 1 || len(r.designsFor()) > 1:
 		return f.misused("it takes one trace and one design")
+	}
+	if err := resultFile(r.file, r.ins); err != nil {
+		return f.misused("%v", err)
 	}
 	if err := r.loadSchedule(); err != nil {
 		return c.unusable("shrink", err)
@@ -48,10 +57,18 @@ func shrinkVerb(c *command, f *flags, args []string) int {
 func (r *runner) shrink(in *input, o model.ShrinkOptions) int {
 	text, err := in.text()
 	var least *model.Shrunk
+	if err == nil && o.Lines != (traces.LineSpan{}) {
+		var tr *traces.Trace
+		if tr, err = in.load(); err == nil {
+			err = selects(o.Lines, tr)
+		}
+	}
 	if err == nil {
 		least, err = model.Shrink(in.name, text, o)
 	}
 	switch {
+	case errors.Is(err, model.ErrNothingToShrink) && r.c.interruptedNow():
+		return r.c.interrupted("shrink") // before all that may fail was tried
 	case errors.Is(err, model.ErrNothingToShrink):
 		r.c.complain("shrink: %v", err)
 		return exitFailed

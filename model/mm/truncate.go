@@ -203,6 +203,8 @@ func (sys *System) removeCached(t *sim.Task, f *File, off, end uint64) {
 // unmapFolio unmaps one page, and waits for whoever else holds it.
 //
 // Kernel: unmap_mapping_folio, mm/memory.c.
+//
+// Simplified: model/FIDELITY.md M-PUNCH.
 func (sys *System) unmapFolio(t *sim.Task, f *File, off uint64, pfn phys.PFN) {
 	sys.unmapMappingRange(t, f, off, off+1, false)
 	if f.caches(off, 1, pfn) && sys.runWithCount(pfn, 1, 1) == 0 {
