@@ -146,7 +146,7 @@ func TestStepsThatDoNotConflictCommute(t *testing.T) {
 	more := moreOf(t)
 	for _, c := range commuting(t) {
 		t.Run(c.name, func(t *testing.T) {
-			for k, d := range designNamesOfTests {
+			for k, d := range slices.Concat(designNamesOfTests, oneDefect(len(c.text))) {
 				for seed := range uint64(more) {
 					s := seed*16 + uint64(k)
 					g := sim.RandomGuide(s)
@@ -156,6 +156,37 @@ func TestStepsThatDoNotConflictCommute(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// oneDefect returns a design with a defect, another one for every n.
+func oneDefect(n int) []string {
+	all := Defects()
+	for ; ; n++ {
+		if x := all[n%len(all)]; len(x.Designs) > 0 {
+			return []string{x.Designs[n%len(x.Designs)] + "+" + x.Name}
+		}
+	}
+}
+
+// TestStepsOfExploredExecutionsCommute: the executions that an exploration goes
+// through are not like random ones.
+func TestStepsOfExploredExecutionsCommute(t *testing.T) {
+	most := 20 * moreOf(t)
+	for i, c := range raceTraces(t) {
+		d := designNamesOfTests[i%len(designNamesOfTests)]
+		t.Run(c.name+"/"+d, func(t *testing.T) {
+			left := most
+			x := explored{tr: c.Trace, o: ExploreOptions{Options: Options{Design: d, Follow: &traces.Counterexample{}}}}
+			require.NoError(t, x.o.resolve(c.Trace))
+			x.o.Follow = nil
+			sim.Explore(sim.ExploreOptions{Bound: -1}, x.run, func(_ any, g *sim.Guide) bool {
+				left--
+				_, bad := exchangeSteps(t, c.Trace, d, g.Alike(), 5, uint64(left))
+				require.Empty(t, bad)
+				return left > 0
+			})
 		})
 	}
 }
