@@ -21,11 +21,13 @@ type Divergence struct {
 // Two kinds of steps are compared by a weaker rule, because what happens in them depends on the kernel's version and on where
 // pages lie. Where the kernel looks for work by itself (`mm.ksm`, `mm.compact`, `mm.khugepaged`, `mm.reclaim`), only the
 // result counts. Where it moves pages of a trace that asks for huge pages (`move_pages`, `migrate_pages`, `mbind`), it counts
-// which ranges were hit, not by how many windows. What was fetched or read afterwards is compared as always.
+// which ranges were hit, not by how many windows, and from there on a fetch need not find the same pages huge. What was
+// fetched or read afterwards is compared as always otherwise.
 func Diverge(a, b *Outcome) *Divergence {
 	if a.Crash != "" || b.Crash != "" {
 		return &Divergence{What: fmt.Sprintf("%s: %q, %s: %q", a.By, a.Crash, b.By, b.Crash)}
 	}
+	huge, moved := a.Huge || b.Huge, false
 	for i := range max(len(a.Steps), len(b.Steps)) {
 		switch {
 		case i >= len(a.Steps):
@@ -34,7 +36,8 @@ func Diverge(a, b *Outcome) *Divergence {
 			return &Divergence{Line: a.Steps[i].Line, What: "only " + a.By + " performs this line", A: &a.Steps[i]}
 		}
 		x, y := &a.Steps[i], &b.Steps[i]
-		if what := differ(x, y, a.Huge || b.Huge); what != "" {
+		moved = moved || huge && moves(x.Call)
+		if what := differ(x, y, huge, moved); what != "" {
 			return &Divergence{Line: x.Line, What: what, A: x, B: y}
 		}
 	}
@@ -66,8 +69,16 @@ func (s *Step) hit() (ranges []int) {
 	return slices.Compact(ranges)
 }
 
+// note prints a note; without the order of what was fetched, where pages have moved.
+func note(n *Note, moved bool) string {
+	if moved && n.Kind == NoteFetched {
+		return strings.ReplaceAll(n.String(), "/9", "")
+	}
+	return n.String()
+}
+
 // differ says how two steps differ, "" if they do not.
-func differ(x, y *Step, huge bool) string {
+func differ(x, y *Step, huge, moved bool) string {
 	switch {
 	case x.Line != y.Line || x.Call != y.Call || x.TID != y.TID:
 		return "another line"
@@ -75,14 +86,14 @@ func differ(x, y *Step, huge bool) string {
 		return "result"
 	case byItself(x.Call), huge && moves(x.Call) && slices.Equal(x.hit(), y.hit()):
 		return ""
-	case slices.EqualFunc(x.Notes, y.Notes, func(m, n Note) bool { return m.String() == n.String() }):
+	case slices.EqualFunc(x.Notes, y.Notes, func(m, n Note) bool { return note(&m, moved) == note(&n, moved) }):
 		return ""
 	}
 	for i := range max(len(x.Notes), len(y.Notes)) {
 		switch {
 		case i >= len(x.Notes) || i >= len(y.Notes):
 			return "what the driver sees"
-		case x.Notes[i].String() == y.Notes[i].String():
+		case note(&x.Notes[i], moved) == note(&y.Notes[i], moved):
 		case x.Notes[i].Kind == NoteFetched && y.Notes[i].Kind == NoteFetched:
 			return "what hmm_range_fault returns"
 		case x.Notes[i].Kind == NoteInvalidated && y.Notes[i].Kind == NoteInvalidated:

@@ -63,13 +63,30 @@ func keepScanning() error {
 	return unix.Madvise(mem, unix.MADV_HUGEPAGE)
 }
 
+// largest is the size of a mapping, in bytes, that the machine cannot populate and
+// the observer module does not fetch any more.
+const largest = 1 << 30
+
+// maps returns the length of the largest mapping that a trace makes.
+func maps(tr *traces.Trace) (n uint64) {
+	for i := range tr.Ops {
+		if op := &tr.Ops[i]; op.Call == traces.CallMmap {
+			n = max(n, op.A[1])
+		}
+	}
+	return n
+}
+
 // needs sets what a trace asks for. It returns why it cannot be had.
-func (m *machine) needs(d *traces.Directives) (string, error) {
+func (m *machine) needs(tr *traces.Trace) (string, error) {
+	d := &tr.Directives
 	mode := "madvise"
 	if slices.Contains(d.Needs, "thp") {
 		mode = "always"
 	}
 	switch {
+	case maps(tr) >= largest:
+		return "the machine has too little memory for a mapping that large", nil
 	case d.RAM >= 0 || d.Swap >= 0:
 		return "the machine has the memory it has", nil
 	case d.Limit >= 0 || d.Memlock >= 0:

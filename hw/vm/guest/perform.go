@@ -83,7 +83,7 @@ func (m *machine) perform(tr *traces.Trace) (*traces.Outcome, error) {
 	m.runs++
 	r := &run{m: m, tr: tr, threads: map[int]*thread{}, applied: map[int32]bool{}}
 	var err error
-	if r.skip, err = m.needs(&tr.Directives); err != nil {
+	if r.skip, err = m.needs(tr); err != nil {
 		return nil, err
 	}
 	if r.skip == "" {
