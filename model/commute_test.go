@@ -20,9 +20,9 @@ import (
 // tests exchange such steps and look whether that is so. A label that is missing
 // hides an order that matters, and no exploration would notice.
 
-// commuteMore multiplies how much they try.
-func commuteMore(t testing.TB) int {
-	if s := os.Getenv("KFDSIM_COMMUTE"); s != "" {
+// moreOf is by how much KFDSIM_MORE in the environment multiplies what the tests of explorations try.
+func moreOf(t testing.TB) int {
+	if s := os.Getenv("KFDSIM_MORE"); s != "" {
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err)
 		return n
@@ -143,10 +143,10 @@ func commuting(t testing.TB) []corpusTrace {
 }
 
 func TestStepsThatDoNotConflictCommute(t *testing.T) {
-	more := commuteMore(t)
+	more := moreOf(t)
 	for _, c := range commuting(t) {
 		t.Run(c.name, func(t *testing.T) {
-			for k, d := range designNamesOfTests {
+			for k, d := range slices.Concat(designNamesOfTests, oneDefect(len(c.text))) {
 				for seed := range uint64(more) {
 					s := seed*16 + uint64(k)
 					g := sim.RandomGuide(s)
@@ -156,6 +156,37 @@ func TestStepsThatDoNotConflictCommute(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// oneDefect returns a design with a defect, another one for every n.
+func oneDefect(n int) []string {
+	all := Defects()
+	for ; ; n++ {
+		if x := all[n%len(all)]; len(x.Designs) > 0 {
+			return []string{x.Designs[n%len(x.Designs)] + "+" + x.Name}
+		}
+	}
+}
+
+// TestStepsOfExploredExecutionsCommute: the executions that an exploration goes
+// through are not like random ones.
+func TestStepsOfExploredExecutionsCommute(t *testing.T) {
+	most := 20 * moreOf(t)
+	for i, c := range raceTraces(t) {
+		d := designNamesOfTests[i%len(designNamesOfTests)]
+		t.Run(c.name+"/"+d, func(t *testing.T) {
+			left := most
+			x := explored{tr: c.Trace, o: ExploreOptions{Options: Options{Design: d, Follow: &traces.Counterexample{}}}}
+			require.NoError(t, x.o.resolve(c.Trace))
+			x.o.Follow = nil
+			sim.Explore(sim.ExploreOptions{Bound: -1}, x.run, func(_ any, g *sim.Guide) bool {
+				left--
+				_, bad := exchangeSteps(t, c.Trace, d, g.Alike(), 5, uint64(left))
+				require.Empty(t, bad)
+				return left > 0
+			})
 		})
 	}
 }

@@ -64,7 +64,9 @@ func TestWhatAnExplorationFindsReplays(t *testing.T) {
 			found++
 			got := replay(t, c, e.Failed, traces.LineSpan{})
 			require.Equal(t, e.Failed.Fingerprint, got.Fingerprint, "%s on %s", c.name, x.Design)
-			require.Equal(t, e.Failed.Failure.Detail, got.Failure.Detail)
+			if e.Failed.Failure != nil { // else a result is another one than the recorded one
+				require.Equal(t, e.Failed.Failure.Detail, got.Failure.Detail)
+			}
 			require.Equal(t, x.Verdict, got.Want, "a schedule is one of all interleavings")
 		}
 	}

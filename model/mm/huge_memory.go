@@ -229,6 +229,9 @@ func (mm *MM) hugePMDFault(t *sim.Task, lo, hi uint64, p PTE, write bool) uint64
 func (mm *MM) touch(lo, hi uint64, p PTE, write bool) {
 	if add := touched(p, write); add != 0 {
 		lo, hi = p.whole(lo, hi)
+		if t := mm.sys.Sim.Current(); t != nil {
+			t.Touch(sim.Access{Object: &mm.ptObj, Lo: lo, Hi: hi, Kind: sim.KindWrite}) // reclaim looks at it
+		}
 		mm.pt.Update(lo, hi, func(e uint64) uint64 { return e | uint64(add) })
 	}
 }

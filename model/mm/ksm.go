@@ -179,6 +179,7 @@ func (s *ksmScan) cmpAndMerge(t *sim.Task, page ksmPage, n uint64) uint64 {
 	}
 	key, n := mem.ContentRun(page.pfn, n)
 	for _, k := range s.stable[key] {
+		s.sys.counted(k.pfn, 1, sim.KindRead)
 		if f := mem.Frame(k.pfn); f.Gen == k.gen && f.Allocated && f.Count < ksmMaxSharing && mem.SameContent(k.pfn, page.pfn) {
 			done := s.mergeWithKSMPage(t, page, min(n, ksmMaxSharing-uint64(f.Count)), k.pfn)
 			s.merged += done
@@ -199,6 +200,10 @@ func (s *ksmScan) cmpAndMerge(t *sim.Task, page ksmPage, n uint64) uint64 {
 
 // current says whether the page is still mapped where it was seen.
 func (s *ksmScan) current(page ksmPage) bool {
+	if t := s.sys.Sim.Current(); t != nil {
+		page.mm.looked(t, page.vpn, page.vpn+1)
+		t.Touch(sim.Access{Object: &s.sys.MemObj, Lo: uint64(page.pfn), Hi: uint64(page.pfn) + 1, Kind: sim.KindRead})
+	}
 	p := page.mm.PTEAt(page.vpn)
 	return p.canMerge() && p.Frame() == page.pfn && s.sys.Mem.Gen(page.pfn) == page.gen
 }

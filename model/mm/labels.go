@@ -100,11 +100,10 @@ func (sys *System) get(pfn phys.PFN, n uint64) {
 }
 
 // put drops a reference to each of n frames and returns how many are free now.
-// Nobody else looks at the count of a frame with one reference.
 //
 // Kernel: folio_put, include/linux/mm.h.
 func (sys *System) put(pfn phys.PFN, n uint64) (freed uint64) {
-	if n > 1 || pfn != phys.ZeroPFN && sys.Mem.Frame(pfn).Count > 1 {
+	if pfn != phys.ZeroPFN {
 		sys.counted(pfn, n, sim.KindWrite)
 	}
 	return sys.Mem.Put(pfn, n)

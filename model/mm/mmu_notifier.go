@@ -390,6 +390,10 @@ func (n *IntervalNotifier) ReadBegin(t *sim.Task) uint64 {
 	s.lock.Unlock(t)
 	if busy {
 		t.Mark(MarkReadBeginWaited)
+	}
+	// Windows that end are not labelled here: the steps must be the same whether the
+	// one waited for has ended or not.
+	if busy || t.Preemptive() {
 		s.wq.WaitEvent(t, func() bool { return s.seq != seq })
 	}
 	t.Log(fnReadBegin, n.Start<<PageShift, n.End<<PageShift, seq)
